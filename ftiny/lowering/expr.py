@@ -146,6 +146,11 @@ def _intern(op: str, args: tuple[Expr, ...], dtype: np.dtype, attr: Any = None, 
     return _TABLE.setdefault(full_key, node)
 
 
+def intern_node(op: str, args: tuple[Expr, ...], dtype: np.dtype, attr: Any = None) -> Expr:
+    """A node of an operation that is not in this module's table (kernel.py's leaves), as it stands."""
+    return _intern(op, args, np.dtype(dtype), attr)
+
+
 # ---------------------------------------------------------------------------------------- leaves
 
 
@@ -475,7 +480,7 @@ def rebuild(node: Expr, args: tuple[Expr, ...]) -> Expr:
         return compare(node.op, *args)
     if node.op in BITWISE:
         return bitwise(node.op, *args)
-    return math(node.op, *args)
+    return math(node.op, *args) if node.op in EVALUATE else intern_node(node.op, args, node.dtype, node.attr)
 
 
 def transform(roots: Iterable[Expr], rewrite: Callable[[Expr, tuple[Expr, ...]], Expr | None]) -> list[Expr]:
