@@ -18,16 +18,16 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Callable, Iterable, NoReturn, Sequence, Union
+from typing import Any, NoReturn
 
 import numpy as np
 
 from ftiny import dtypes
 from ftiny.errors import IRError, LeakedTracerError, RuleError, TracerError
 from ftiny.source import Source, current_source, inherit, located, user_frame
-
 
 # ---- avals: what is known of a value while tracing ------------------------------------------------------------
 
@@ -59,7 +59,7 @@ class Aval:
         """The bytes of a dense array of this aval."""
         return self.size * self.dtype.itemsize
 
-    def update(self, **changes) -> "Aval":
+    def update(self, **changes) -> Aval:
         """A copy with some fields changed; `scalar` is dropped, since a derived value is an array."""
         fields = {"shape": self.shape, "dtype": self.dtype, "vary": self.vary, **changes}
         return Aval(**fields)
@@ -152,7 +152,7 @@ class Literal:
         return f"{self.value}:{dtypes.short_name(self.aval.dtype)}"
 
 
-Atom = Union[Var, Literal]
+Atom = Var | Literal
 NO_EFFECTS: frozenset[str] = frozenset()
 
 
@@ -166,14 +166,14 @@ def literal(value, dtype: np.dtype | None = None) -> Literal:
 class Eqn:
     """`outputs = primitive[params] inputs`, with its effects and the user's line that bound it."""
 
-    primitive: "Primitive"
+    primitive: Primitive
     inputs: tuple[Atom, ...]
     params: dict[str, Any]
     outputs: tuple[Var, ...]
     effects: frozenset[str]
     source: Source
 
-    def replace(self, **changes) -> "Eqn":
+    def replace(self, **changes) -> Eqn:
         """A copy with some fields changed."""
         return Eqn(**{name: changes.get(name, getattr(self, name)) for name in self.__slots__})
 
@@ -207,11 +207,11 @@ class Jaxpr:
         """All effects of the equations."""
         return NO_EFFECTS.union(*(e.effects for e in self.eqns))
 
-    def replace(self, **changes) -> "Jaxpr":
+    def replace(self, **changes) -> Jaxpr:
         """A copy with some fields changed."""
         return Jaxpr(**{name: changes.get(name, getattr(self, name)) for name in self.__slots__})
 
-    def close_over(self) -> "Jaxpr":
+    def close_over(self) -> Jaxpr:
         """The same program with its constants turned into leading inputs, as higher-order equations want it."""
         return Jaxpr(self.constvars + self.inputs, self.eqns, self.outputs)
 
@@ -258,7 +258,7 @@ class Primitive:
     """
 
     RULES = ("abstract", "numpy", "jvp", "transpose", "batch", "factors", "lower")
-    registry: dict[str, "Primitive"] = {}
+    registry: dict[str, Primitive] = {}
 
     def __init__(self, name: str, *, multiple_results: bool = False, shows_as: str | None = None,
                  effects: Callable[[dict], frozenset[str]] | None = None, **rules):
@@ -355,15 +355,15 @@ class Tracer(ArrayLike):
         """Raise the error for a traced value that is used where a concrete one is needed."""
         _check_alive(self)
         made = "" if self.source is None else f"\nThe value was made here:\n{self.source.describe()}"
-        raise TracerError(located(f"{wanted} needs a concrete value, but this one is traced: {self.aval} (by {self.trace.name}). "
-                                  f"{way_out}") + made)
+        message = f"{wanted} needs a concrete value, but this one is traced: {self.aval} (by {self.trace.name})"
+        raise TracerError(located(f"{message}. {way_out}") + made)
 
     def __bool__(self) -> bool:
         return self._concrete("`if`, `while`, `and`, `or` or bool()",
-                              "Use ftiny.numpy.where or ftiny.lax.cond, or mark the argument as static (static_argnums)")
+                              "Use ftiny.numpy.where or ftiny.lax.cond, or make the argument static (static_argnums)")
 
     def _python_number(self, *unused):
-        return self._concrete("a Python number", "Use array operations, or mark the argument as static (static_argnums)")
+        return self._concrete("a Python number", "Use array operations, or make the argument static (static_argnums)")
 
     __int__ = __float__ = __complex__ = __index__ = __round__ = _python_number
 
@@ -433,11 +433,12 @@ def _raise_leaked(tracer: Tracer) -> NoReturn:
                 name = f"an element of {key}"
                 break
     made = tracer.source
+    holder = "a value" if name is None else name if name.startswith("an ") else f"variable {name!r}"
+    owner = "a function that has already returned" if tracer.trace.closed else "another trace"
     where = f"\nIt was made in {made.function!r}:\n{made.describe()}" if made else ""
     raise LeakedTracerError(located(
-        f"{'a value' if name is None else f'variable {name!r}' if not name.startswith('an ') else name} holds a traced value "
-        f"{tracer.aval} of {'a function that has already returned' if tracer.trace.closed else 'another trace'}. Return the value from the traced "
-        f"function instead of storing it in a variable outside.{where}\nIt was used here:"))
+        f"{holder} holds a traced value {tracer.aval} of {owner}. Return the value from the traced function instead "
+        f"of storing it in a variable outside.{where}\nIt was used here:"))
 
 
 class StagedTracer(Tracer):
@@ -445,7 +446,7 @@ class StagedTracer(Tracer):
 
     __slots__ = ("var",)
 
-    def __init__(self, trace: "StageTrace", var: Var, source: Source | None = None):
+    def __init__(self, trace: StageTrace, var: Var, source: Source | None = None):
         super().__init__(trace, var.aval, source)
         self.var = var
 
@@ -632,7 +633,8 @@ def format_jaxpr(jaxpr: Jaxpr, indent: str = "") -> str:
     lines = [head]
     for eqn in jaxpr.eqns:
         outs = " ".join(map(name.typed, eqn.outputs))
-        lines.append(f"    {outs} = {_format_operation(eqn, indent + '    ')} {' '.join(map(name, eqn.inputs))}".rstrip())
+        operation = _format_operation(eqn, indent + "    ")
+        lines.append(f"    {outs} = {operation} {' '.join(map(name, eqn.inputs))}".rstrip())
     results = ", ".join(map(name, jaxpr.outputs))
     lines.append(f"  in ({results}{',' if len(jaxpr.outputs) == 1 else ''}) }}")
     return ("\n" + indent).join(lines)

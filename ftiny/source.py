@@ -21,11 +21,11 @@ _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 class _State(threading.local):
     names: tuple[str, ...] = ()
     transforms: tuple[str, ...] = ()
-    inherited: "Source | None" = None
+    inherited: Source | None = None
 
 
 _state = _State()
-_known: dict[tuple, "Source"] = {}
+_known: dict[tuple, Source] = {}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import optree
 
@@ -109,7 +110,7 @@ def register_dataclass(cls: type, data_fields=None, meta_fields=()) -> type:
     Works as a decorator too. Raises `TypeError` when `cls` is not a dataclass.
     """
     if not dataclasses.is_dataclass(cls):
-        raise TypeError(f"register_dataclass needs a dataclass; {cls.__name__} is none: decorate it with @dataclass first")
+        raise TypeError(f"register_dataclass: {cls.__name__} is no dataclass; decorate it with @dataclass first")
     meta = tuple(meta_fields)
     if data_fields is None:
         data = tuple(field.name for field in dataclasses.fields(cls) if field.name not in meta)
