@@ -51,11 +51,14 @@ class Expr:
     Never construct it directly: use the functions of this module, which share equal nodes.
     """
 
-    __slots__ = ("op", "args", "dtype", "attr", "__weakref__")
+    # range and simple are index.py's memo: filled on first request, None until then.
+    __slots__ = ("op", "args", "dtype", "attr", "range", "simple")
     op: str
     args: tuple[Expr, ...]
     dtype: np.dtype
     attr: Any
+    range: tuple[int, int] | None
+    simple: Expr | None
 
     def __add__(self, other: ExprLike) -> Expr:
         return add(self, as_expr(other, self.dtype))
@@ -143,6 +146,7 @@ def _intern(op: str, args: tuple[Expr, ...], dtype: np.dtype, attr: Any = None, 
         _TABLE.clear()
     node = object.__new__(Expr)
     node.op, node.args, node.dtype, node.attr = op, args, dtype, attr
+    node.range = node.simple = None
     return _TABLE.setdefault(full_key, node)
 
 
@@ -599,4 +603,6 @@ def _show_node(node: Expr, args: list[str]) -> str:
         return f"({args[0]} {_INFIX[node.op]} {args[1]})"
     if node.op in ("cast", "bitcast"):
         return f"{node.op}<{node.dtype}>({args[0]})"
+    if node.attr is not None:
+        args = [*args, str(node.attr)]
     return f"{node.op}({', '.join(args)})"
