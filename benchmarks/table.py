@@ -29,7 +29,8 @@ def table(results):
     peers = {r["peer"]: best_variants(r) for r in results}
     others = [p for p in peers if p != "ftiny"]
     lines = [f"- {r['peer']}: {r.get('about', '')}" for r in results] + [""]
-    lines.append("| case | ftiny ms | " + " | ".join(f"{p} ms" for p in others) + " | best peer / ftiny | ftiny first s |")
+    columns = " | ".join(f"{p} ms" for p in others)
+    lines.append(f"| case | ftiny ms | {columns} | best peer / ftiny | ftiny first s |")
     lines.append("|---|---|" + "---|" * len(others) + "---|---|")
     cases = [name for r in results if r["peer"] == "ftiny" for name in r["cases"] if "@" not in name]
     for case in cases:

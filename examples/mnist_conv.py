@@ -7,6 +7,7 @@ Conv 3x3 (1-32), relu, max-pool, conv 3x3 (32-64), relu, max-pool, dropout 0.5, 
 import ftiny
 import ftiny.numpy as jnp
 from ftiny import nn, optimizers, random, stax
+
 from training import arguments, run, train
 
 
@@ -38,8 +39,8 @@ def make_step(predict, optimizer, batch):
         optimizer_state, number = state
         sample_key, dropout_key = random.split(random.fold_in(key, number))
         index = random.randint(sample_key, (batch,), 0, images.shape[0])
-        value, gradient = ftiny.value_and_grad(loss)(get_params(optimizer_state), as_input(images[index]), labels[index],
-                                                     dropout_key)
+        params = get_params(optimizer_state)
+        value, gradient = ftiny.value_and_grad(loss)(params, as_input(images[index]), labels[index], dropout_key)
         return (update(number, gradient, optimizer_state), number + 1), value
 
     return ftiny.jit(step, donate_argnums=0)

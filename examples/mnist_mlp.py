@@ -5,6 +5,7 @@
 import ftiny
 import ftiny.numpy as jnp
 from ftiny import nn, optimizers, random, stax
+
 from training import arguments, run, train
 
 
@@ -23,7 +24,8 @@ def make_step(predict, optimizer, batch):
     def step(state, images, labels, key):
         optimizer_state, number = state
         index = random.randint(random.fold_in(key, number), (batch,), 0, images.shape[0])
-        value, gradient = ftiny.value_and_grad(loss)(get_params(optimizer_state), as_input(images[index]), labels[index])
+        params = get_params(optimizer_state)
+        value, gradient = ftiny.value_and_grad(loss)(params, as_input(images[index]), labels[index])
         return (update(number, gradient, optimizer_state), number + 1), value
 
     return ftiny.jit(step, donate_argnums=0)

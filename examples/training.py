@@ -27,8 +27,8 @@ def arguments(description: str, steps: int) -> argparse.Namespace:
     parser.add_argument("--steps", type=positive, default=steps, help=f"training steps (default {steps})")
     parser.add_argument("--batch", type=positive, default=128, help="images a step (default 128)")
     parser.add_argument("--seed", type=int, default=0, help="seed of parameters, sampling and dropout (default 0)")
-    parser.add_argument("--device", default=None, help="cuda, opencl, opencl:1, numpy ... (default: the best one present)")
-    parser.add_argument("--plot", type=Path, default=None, metavar="FILE.png", help="save the accuracy curve as a picture")
+    parser.add_argument("--device", default=None, help="cuda, opencl, opencl:1, numpy ... (default: the best one)")
+    parser.add_argument("--plot", type=Path, default=None, metavar="FILE.png", help="save the accuracy curve")
     return parser.parse_args()
 
 
@@ -72,7 +72,8 @@ def train(options, make_step, init, predict, optimizer, as_input) -> float:
 
     curve, running = [], time.perf_counter()
     every = max(1, options.steps // 10)
-    progress = tqdm(range(2, options.steps + 1), initial=1, total=options.steps, unit="step", disable=not sys.stderr.isatty())
+    remaining = range(2, options.steps + 1)
+    progress = tqdm(remaining, initial=1, total=options.steps, unit="step", disable=not sys.stderr.isatty())
     for number in progress:
         state, loss = step(state, images, labels, train_key)
         if number % every == 0 or number == options.steps:
@@ -83,7 +84,8 @@ def train(options, make_step, init, predict, optimizer, as_input) -> float:
     if not curve:
         curve.append((1, accuracy(get_params(state[0]), test_images, test_labels)))
     print("accuracy curve: " + ", ".join(f"{number}: {value:.4f}" for number, value in curve))
-    print(f"{options.steps} steps in {took:.1f} s ({1e3 * took / max(1, options.steps - 1):.2f} ms a step, evaluation included)")
+    each = 1e3 * took / max(1, options.steps - 1)
+    print(f"{options.steps} steps in {took:.1f} s ({each:.2f} ms a step, evaluation included)")
     print(f"test accuracy: {curve[-1][1]:.4f}")
     if options.plot:
         plot(curve, options.plot)
