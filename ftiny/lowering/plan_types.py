@@ -409,6 +409,8 @@ def check_plan(plan: Plan) -> Plan:
         _check_step(step, plan)
     written = set(written_buffers(plan))
     for buffer in plan.buffers:
+        if isinstance(buffer.owner, Result):
+            _require(buffer.name in plan.results, plan, f"{buffer} is no result")
         if isinstance(buffer.owner, Result) and buffer.nbytes:
             _require(buffer.name in written, plan, f"nothing writes result {buffer.name}")
     return plan

@@ -1,0 +1,737 @@
+"""OpenCL devices through pyopencl: the CPU by PoCL when there is nothing else.
+
+Input: a `Plan` whose kernels are OpenCL C. Output: an `Executable`. The kernels of a plan that are new to the
+process are built as one program (PoCL holds one lock while it compiles, so threads or several programs only cost):
+
+    #define mul_add mul_add_5f1c...        every kernel's name gets its text's hash
+    __kernel void mul_add(...) { ... }
+    #undef mul_add
+
+On a CPU device kernels take the addresses of ordinary host memory (shared virtual memory), so arguments and
+results are numpy views and nothing is ever copied; `HostMemory` is such a range. Other devices get `cl.Buffer`s.
+
+PoCL compiles at a kernel's first launch and has a disk cache of its own, which is moved into ftiny's cache
+directory: 12 kernels load in 30 ms from there, as fast as from a saved binary, and asking PoCL for that binary
+would compile every kernel once more. Other platforms' binaries are kept by `cache.py`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import json
+import os
+import shutil
+import tempfile
+import threading
+import time
+import weakref
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy
+
+from ftiny.errors import DeviceError
+from ftiny.lowering import cache, profile
+from ftiny.lowering.device import Capabilities, Device, Executable, Memory, contiguous, tell_once
+from ftiny.lowering.memory import Pool
+from ftiny.lowering.plan_types import (
+    Buffer,
+    Graph,
+    KernelSource,
+    Plan,
+    Pointer,
+    Scalar,
+    Size,
+    check_plan,
+    nested_plans,
+)
+from ftiny.lowering.replay import Driver, Launches, PlanExecutable
+
+HOST_ALIGNMENT = 128
+MOST_PENDING = 32  # runs in flight before the host waits once
+PUSH = '#pragma clang attribute push(__attribute__((target("clwb"))), apply_to=function)\n'
+POP = "\n#pragma clang attribute pop\n"
+
+_forked = False
+
+
+def _after_fork() -> None:
+    global _forked
+    _forked = True
+
+
+def find_devices() -> list[OpenCLDevice]:
+    """All OpenCL devices, GPUs before CPUs; none if pyopencl or every runtime is missing."""
+    _place_pocl_cache()
+    try:
+        import pyopencl as cl
+
+        platforms = cl.get_platforms()
+    except Exception as error:  # ImportError, or the loader's own error without any runtime
+        profile.log(1, f"OpenCL is not usable: {error}")
+        return []
+    found = []
+    for platform in platforms:
+        try:
+            found += [handle for handle in platform.get_devices() if handle.available]
+        except cl.Error as error:
+            profile.log(1, f"OpenCL platform {platform.name} is not usable: {error}")
+    if found:
+        os.register_at_fork(after_in_child=_after_fork)
+    found.sort(key=lambda handle: bool(handle.type & cl.device_type.CPU))
+    return [OpenCLDevice(cl, handle, index) for index, handle in enumerate(found)]
+
+
+def _place_pocl_cache() -> None:
+    """PoCL reads this variable when it starts, and stops the process if its directory cannot be written."""
+    if "POCL_CACHE_DIR" in os.environ:
+        return
+    if cache.disk().usable:
+        os.environ["POCL_CACHE_DIR"] = str(cache.disk().directory.absolute() / cache.POCL_FOLDER)
+        return
+    folder = tempfile.mkdtemp(prefix="ftiny-pocl-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ["POCL_CACHE_DIR"] = folder
+
+
+# ---------------------------------------------------------------- memory
+
+
+class HostMemory(Memory):
+    """Host memory that kernels address directly. `numpy.asarray(memory)` is a view that keeps it alive."""
+
+    __slots__ = ("block", "pool", "size", "view")
+
+    def __init__(self, device: Device, nbytes: int, block: Any, pool: Pool | None, size: int):
+        super().__init__(device, nbytes, block.address if pool else block.ctypes.data)
+        self.block, self.pool, self.size, self.view = block, pool, size, None
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]:
+        data = (self.location, False)
+        return {"data": data, "shape": (self.nbytes,), "typestr": "|u1", "version": 3}
+
+    def bytes(self) -> numpy.ndarray:
+        """The bytes as an array; while it lives, the memory counts as shared."""
+        array = self.view() if self.view is not None else None
+        if array is None:
+            array = numpy.asarray(self)
+            self.view = weakref.ref(array)
+        return array
+
+    @property
+    def shared(self) -> bool:
+        return self.pool is None or (self.view is not None and self.view() is not None)
+
+    def __del__(self) -> None:
+        pool = getattr(self, "pool", None)
+        if pool is not None:
+            self.block.last_use = self.device.submitted  # type: ignore[attr-defined]
+            pool.give(self.block, self.size)
+
+
+class HostBlock:
+    """What the pool of a host-memory device keeps: aligned bytes, and the last run that may have used them."""
+
+    __slots__ = ("owner", "address", "last_use")
+
+    def __init__(self, nbytes: int):
+        self.owner = numpy.empty(nbytes + HOST_ALIGNMENT, numpy.uint8)
+        self.address = -(-self.owner.ctypes.data // HOST_ALIGNMENT) * HOST_ALIGNMENT
+        self.last_use = 0
+
+
+class Place(NamedTuple):
+    """A location on a device without host pointers."""
+
+    buffer: Any
+    offset: int
+
+
+class BufferMemory(Memory):
+    """A `cl.Buffer` from the pool."""
+
+    __slots__ = ("pool", "size")
+
+    def __init__(self, device: Device, nbytes: int, buffer: Any, pool: Pool, size: int):
+        super().__init__(device, nbytes, Place(buffer, 0))
+        self.pool, self.size = pool, size
+
+    def __del__(self) -> None:
+        pool = getattr(self, "pool", None)
+        if pool is not None:
+            pool.give(self.location.buffer, self.size)
+
+
+# ---------------------------------------------------------------- the device
+
+
+class OpenCLDevice(Device):
+    """One OpenCL device with one in-order queue."""
+
+    kind = "opencl"
+
+    def __init__(
+        self, cl: ModuleType, handle: Any, index: int, host_pointers: bool | None = None
+    ):
+        self.cl, self.handle, self.index = cl, handle, index
+        self.platform = handle.platform
+        self.is_pocl = "Portable Computing Language" in self.platform.name
+        self.identity = "|".join(
+            (self.platform.version, handle.name, handle.version, handle.driver_version)
+        )
+        self._host_pointers = host_pointers
+        self._lock = threading.RLock()
+        self._built: dict[str, Any] = {}
+        self.submitted = self.completed = 0
+        self._kept: list[Memory] = []
+
+    @property
+    def description(self) -> str:
+        return f"{self.handle.name.strip()}, {self.platform.name.strip()}"
+
+    @cached_property
+    def context(self) -> Any:
+        """The context; made at the first use, since that takes long on some platforms."""
+        return self.cl.Context([self.handle])
+
+    @cached_property
+    def queue(self) -> Any:
+        atexit.register(self._finish_at_exit)
+        return self.cl.CommandQueue(self.context)
+
+    def _finish_at_exit(self) -> None:
+        if not _forked:
+            self.queue.finish()
+
+    @cached_property
+    def timing_queue(self) -> Any:
+        """A queue whose events carry times."""
+        properties = self.cl.command_queue_properties.PROFILING_ENABLE
+        return self.cl.CommandQueue(self.context, properties=properties)
+
+    @cached_property
+    def functions(self) -> OpenCLFunctions | None:
+        """Entry points that take raw addresses; None where kernels cannot use host memory."""
+        if not self.handle.type & self.cl.device_type.CPU or self._host_pointers is False:
+            return None
+        return OpenCLFunctions.find(self.cl)
+
+    @cached_property
+    def capabilities(self) -> Capabilities:
+        """Asked of the driver; two facts are measured once on a machine and kept on disk."""
+        handle = self.handle
+        on_cpu = bool(handle.type & self.cl.device_type.CPU)
+        host_pointers, pragma_clwb = self._probed()
+        return Capabilities(
+            dialect="opencl",
+            vector_width=16 if on_cpu else 1,
+            warp=1,
+            max_threads=handle.max_work_group_size,
+            shared_bytes=handle.local_mem_size,
+            compute_units=handle.max_compute_units,
+            fp64="cl_khr_fp64" in handle.extensions,
+            fp16="cl_khr_fp16" in handle.extensions,
+            host_memory=host_pointers and self._host_pointers is not False,
+            arch=handle.name.strip(),
+            pragma_clwb=pragma_clwb,
+        )
+
+    def _probed(self) -> tuple[bool, bool]:
+        """Whether kernels can use host addresses, and whether builtins are inlined only under `PUSH`."""
+        if not self.handle.type & self.cl.device_type.CPU:
+            return False, False
+        key = cache.key_of("opencl probe", self.identity)
+        known = cache.disk().get_text(key)
+        if known is None:
+            known = json.dumps(probe(self))
+            cache.disk().put_text(key, known)
+        host_pointers, pragma_clwb = json.loads(known)
+        return host_pointers and self.functions is not None, pragma_clwb
+
+    @cached_property
+    def pool(self) -> Pool:
+        limit = int(self.handle.global_mem_size) // 4
+        if self.capabilities.host_memory:
+            return Pool(HostBlock, self._free_host, limit)
+        return Pool(self._new_buffer, self._free_buffer, limit)
+
+    def _new_buffer(self, nbytes: int) -> Any:
+        return self.cl.Buffer(self.context, self.cl.mem_flags.READ_WRITE, nbytes)
+
+    def _free_buffer(self, buffer: Any) -> None:
+        buffer.release()
+
+    def _free_host(self, block: HostBlock) -> None:
+        if block.last_use > self.completed:
+            self.synchronize()
+
+    def allocate(self, nbytes: int) -> Memory:
+        return self._allocate(nbytes)
+
+    def _allocate(self, nbytes: int, for_host: bool = False) -> Memory:
+        """`for_host` memory is written by the host at once, so no run in flight may still read it."""
+        host = self.capabilities.host_memory
+        idle = (lambda block: block.last_use <= self.completed) if for_host and host else None
+        try:
+            block, size = self.pool.take(nbytes, idle)
+        except (MemoryError, self.cl.Error) as error:
+            raise DeviceError(
+                f"{self.name} has no memory for {profile.format_bytes(nbytes)} more: "
+                f"{profile.format_bytes(self.pool.allocated_bytes)} are in use ({error})"
+            ) from error
+        kind = HostMemory if host else BufferMemory
+        return kind(self, nbytes, block, self.pool, size)
+
+    def from_host(self, array: numpy.ndarray, copy: bool = True) -> Memory:
+        array = contiguous(array)
+        if self.capabilities.host_memory and not copy and array.nbytes and array.flags.aligned:
+            return HostMemory(self, array.nbytes, array, None, array.nbytes)
+        memory = self._allocate(array.nbytes, for_host=True)
+        started = time.perf_counter()
+        if array.nbytes:
+            self.write(memory.location, array, wait=not self.capabilities.host_memory)
+        if profile.debug_level() >= 2:
+            profile.log_transfer(self, "to", array.nbytes, time.perf_counter() - started)
+        return memory
+
+    def write(self, location: Any, array: numpy.ndarray, wait: bool) -> None:
+        """Writes to a location, with `wait` after the work started so far."""
+        if isinstance(location, Place):
+            self.cl.enqueue_copy(self.queue, location.buffer, array, dst_offset=location.offset)
+            return
+        if wait:
+            self.synchronize()
+        ctypes.memmove(location, array.ctypes.data, array.nbytes)
+
+    def to_host(self, memory: Memory, aval: Any) -> numpy.ndarray:
+        started = time.perf_counter()
+        self.synchronize()
+        waited = time.perf_counter()
+        nbytes = aval.size * aval.dtype.itemsize
+        if isinstance(memory, HostMemory):
+            data = memory.bytes()[:nbytes]
+        else:
+            data = numpy.empty(nbytes, numpy.uint8)
+            if nbytes:
+                self.cl.enqueue_copy(self.queue, data, memory.location.buffer)
+            if profile.debug_level() >= 2:
+                profile.log_transfer(self, "from", nbytes, time.perf_counter() - waited)
+        del started
+        out = data.view(aval.dtype).reshape(aval.shape)
+        out.flags.writeable = False
+        return out
+
+    def copy(self, memory: Memory) -> Memory:
+        out = self.allocate(memory.nbytes)
+        OpenCLDriver(self).copy(out.location, memory.location, memory.nbytes)
+        self.keep(memory)
+        return out
+
+    def keep(self, memory: Memory) -> None:
+        """Holds memory that is not the pool's until the work started so far has finished."""
+        if isinstance(memory, HostMemory) and memory.pool is None:
+            self._kept.append(memory)
+
+    def synchronize(self) -> None:
+        if self.completed == self.submitted:
+            return
+        refuse_forked()
+        submitted, kept = self.submitted, len(self._kept)
+        try:
+            self.queue.finish()
+        except self.cl.Error as error:
+            raise DeviceError(f"{self.name}: a kernel failed: {error}") from error
+        self.completed = max(self.completed, submitted)
+        del self._kept[:kept]
+
+    def load(self, program: Any, sources: Mapping[int, Any] | None = None) -> Executable:
+        plan: Plan = check_plan(program)
+        refuse_forked()
+        kernels = {kernel.text: kernel for inner in nested_plans(plan) for kernel in inner.kernels}
+        self.build(list(kernels.values()))
+        return OpenCLExecutable(OpenCLDriver(self), plan, sources or {})
+
+    # ------------------------------------------------------------ programs
+
+    def build(self, kernels: Sequence[KernelSource]) -> None:
+        """Makes the kernels known to `kernel`; new ones come from disk or are built as one program."""
+        with self._lock:
+            missing = {
+                digest: kernel
+                for kernel in kernels
+                if (digest := cache.key_of(kernel.text)) not in self._built
+            }
+            started = time.perf_counter()
+            loaded = self._load_stored(missing) if missing else 0
+            rest = {d: kernel for d, kernel in missing.items() if d not in self._built}
+            if rest:
+                self._build_new(rest)
+            if missing:
+                profile.log(
+                    1,
+                    f"opencl: {len(kernels)} kernels, {len(rest)} built and {loaded} loaded from disk in"
+                    f" {profile.format_seconds(time.perf_counter() - started)}",
+                )
+
+    def _stored_key(self, digest: str) -> str:
+        return cache.key_of("opencl kernel", digest, self.identity, str(self._wrapped))
+
+    @property
+    def _wrapped(self) -> bool:
+        return self.capabilities.pragma_clwb
+
+    def _load_stored(self, missing: Mapping[str, KernelSource]) -> int:
+        """Programs that an earlier process built; returns how many kernels they gave."""
+        programs: dict[str, list[str]] = {}
+        for digest in missing:
+            program_key = cache.disk().get_text(self._stored_key(digest))
+            if program_key is not None:
+                programs.setdefault(program_key, []).append(digest)
+        count = 0
+        for program_key, digests in programs.items():
+            stored = cache.disk().get(program_key)
+            if stored is None:
+                continue
+            length = int.from_bytes(stored[:8], "little")
+            text, binary = stored[8 : 8 + length].decode(), stored[8 + length :]
+            try:
+                program = self._compile(text, binary)
+            except self.cl.Error:
+                continue  # a binary that this driver does not take any more
+            count += len(digests)
+            self._built.update(dict.fromkeys(digests, program))
+        return count
+
+    def _build_new(self, kernels: Mapping[str, KernelSource]) -> None:
+        text = "".join(
+            f"#define {kernel.entry} {entry_name(kernel, digest)}\n{kernel.text}\n#undef {kernel.entry}\n"
+            for digest, kernel in kernels.items()
+        )
+        if self._wrapped:
+            text = PUSH + text + POP
+        try:
+            program = self._compile(text, b"")
+        except self.cl.Error as error:
+            raise self._build_error(kernels, error) from error
+        self._built.update(dict.fromkeys(kernels, program))
+        binary = b"" if self.is_pocl else program.get_info(self.cl.program_info.BINARIES)[0]
+        program_key = cache.key_of("opencl program", text, self.identity)
+        encoded = text.encode()
+        cache.disk().put(program_key, len(encoded).to_bytes(8, "little") + encoded + binary)
+        for digest in kernels:
+            cache.disk().put_text(self._stored_key(digest), program_key)
+
+    def _compile(self, text: str, binary: bytes) -> Any:
+        if binary:
+            return self.cl.Program(self.context, [self.handle], [binary]).build()
+        return self.cl.Program(self.context, text).build(cache_dir=False)
+
+    def _build_error(self, kernels: Mapping[str, KernelSource], error: Exception) -> DeviceError:
+        """Builds the kernels one by one to name the one that does not compile."""
+        for kernel in kernels.values():
+            try:
+                self._compile(kernel.text, b"")
+            except self.cl.Error as own:
+                return DeviceError(
+                    f"{self.name} does not compile kernel {kernel.name}:\n{own}\n{kernel.text}"
+                )
+        return DeviceError(f"{self.name} does not compile the program: {error}")
+
+    def kernel(self, source: KernelSource) -> Any:
+        """A new kernel object, with arguments of its own, of a source that was built."""
+        digest = cache.key_of(source.text)
+        return self.cl.Kernel(self._built[digest], entry_name(source, digest))
+
+    def started(self) -> None:
+        """Called after every run: hands the work to the device and bounds what is in flight."""
+        self.submitted += 1
+        self.queue.flush()
+        if self.submitted - self.completed >= MOST_PENDING:
+            self.synchronize()
+
+    def measure_peaks(self) -> tuple[float, float]:
+        """Bytes and float32 operations per second of two small kernels."""
+        from ftiny.lowering.peaks import measure_peaks
+
+        return measure_peaks(self)
+
+
+def entry_name(kernel: KernelSource, digest: str) -> str:
+    """The kernel's name in a program that may hold others of the same name."""
+    return f"{kernel.entry}_{digest[:16]}"
+
+
+def refuse_forked() -> None:
+    """Raises in a forked child: the runtime's threads are not there, and waiting for them never ends."""
+    if _forked:
+        raise DeviceError(
+            "OpenCL cannot be used in a forked process; start workers with"
+            " multiprocessing.get_context('spawn'), or use FTINY_DEVICE=numpy in them"
+        )
+
+
+class OpenCLFunctions:
+    """The two OpenCL calls that take raw addresses, and which pyopencl wraps for its own memory types only."""
+
+    def __init__(self, library: ctypes.CDLL):
+        pointer, size = ctypes.c_void_p, ctypes.c_size_t
+        self.set_pointer = library.clSetKernelArgSVMPointer
+        self.set_pointer.argtypes = [pointer, ctypes.c_uint, pointer]
+        self.copy = library.clEnqueueSVMMemcpy
+        self.copy.argtypes = [
+            pointer,
+            ctypes.c_uint,
+            pointer,
+            pointer,
+            size,
+            ctypes.c_uint,
+            pointer,
+            pointer,
+        ]
+
+    @classmethod
+    def find(cls, cl: ModuleType) -> OpenCLFunctions | None:
+        """Looks in the library that pyopencl itself is linked with."""
+        try:
+            return cls(ctypes.CDLL(cl._cl.__file__))
+        except (OSError, AttributeError):
+            return None
+
+
+# ---------------------------------------------------------------- running
+
+
+class OpenCLExecutable(PlanExecutable):
+    """A plan on an OpenCL device."""
+
+    def run(self, arguments: Sequence[Memory], donated: Sequence[int] = ()) -> list[Memory]:
+        device: OpenCLDevice = self.driver.device  # type: ignore[assignment]
+        refuse_forked()
+        for memory in arguments:
+            device.keep(memory)
+        results = super().run(arguments, donated)
+        device.started()
+        return results
+
+
+class OpenCLDriver(Driver):
+    """Locations are integers on host-memory devices, `Place`s elsewhere."""
+
+    device: OpenCLDevice
+
+    def __init__(self, device: OpenCLDevice):
+        self.device = device
+        self.functions = device.functions if device.capabilities.host_memory else None
+
+    def launches(self, plan: Plan, graph: Graph, numbers: Mapping[str, int]) -> Launches:
+        kind = HostLaunches if self.functions is not None else BufferLaunches
+        return kind(self, plan, graph, numbers)
+
+    def shift(self, location: Any, nbytes: int) -> Any:
+        if isinstance(location, Place):
+            return Place(location.buffer, location.offset + nbytes)
+        return location + nbytes
+
+    def copy(self, destination: Any, source: Any, nbytes: int) -> None:
+        if not nbytes:
+            return
+        device = self.device
+        device.submitted += 1
+        if self.functions is None:
+            device.cl.enqueue_copy(
+                device.queue,
+                destination.buffer,
+                source.buffer,
+                byte_count=nbytes,
+                src_offset=source.offset,
+                dst_offset=destination.offset,
+            )
+            return
+        code = self.functions.copy(
+            device.queue.int_ptr, 0, destination, source, nbytes, 0, None, None
+        )
+        if code:
+            raise DeviceError(f"{device.name}: copying {nbytes} bytes failed with OpenCL error {code}")
+
+    def read(self, location: Any, buffer: Buffer) -> numpy.ndarray:
+        device = self.device
+        device.submitted += 1
+        device.synchronize()
+        data = numpy.empty(buffer.nbytes, numpy.uint8)
+        if buffer.nbytes and isinstance(location, Place):
+            device.cl.enqueue_copy(
+                device.queue, data, location.buffer, src_offset=location.offset
+            )
+        elif buffer.nbytes:
+            ctypes.memmove(data.ctypes.data, location, buffer.nbytes)
+        return data.view(buffer.dtype).reshape(buffer.shape)
+
+    def write(self, location: Any, array: numpy.ndarray) -> None:
+        if array.nbytes:
+            self.device.submitted += 1
+            self.device.write(location, array, wait=True)
+
+
+class OpenCLLaunches(Launches):
+    """Kernel objects with their arguments set."""
+
+    def __init__(self, driver: OpenCLDriver, plan: Plan, graph: Graph, numbers: Mapping[str, int]):
+        self.driver, self.device = driver, driver.device
+        self.enqueue = self.device.cl.enqueue_nd_range_kernel
+        self.kernels: list[tuple[Any, tuple[int, ...], tuple[int, ...]]] = []
+        # For each buffer: (launch, argument, byte offset) of every use.
+        self.uses: dict[int, list[tuple[int, int, int]]] = {}
+        sizes = dict(plan.sizes)
+        for position, launch in enumerate(graph.launches):
+            source = plan.kernels[launch.kernel]
+            kernel = self.device.kernel(source)
+            grid, block = launch.grid or source.grid, source.block
+            total = tuple(blocks * threads for blocks, threads in zip(grid, block, strict=True))
+            self.kernels.append((kernel, total, block))
+            for index, (arg, param) in enumerate(zip(launch.args, source.params, strict=True)):
+                if isinstance(arg, Pointer):
+                    uses = self.uses.setdefault(numbers[arg.buffer], [])
+                    uses.append((position, index, arg.offset))
+                elif isinstance(arg, (Size, Scalar)):
+                    value = sizes[arg.name] if isinstance(arg, Size) else arg.value
+                    kernel.set_arg(index, numpy.asarray(value, param.dtype).tobytes())
+                else:
+                    raise DeviceError(f"{source.name}: OpenCL has no tensor maps")
+
+    def start(self) -> None:
+        queue, enqueue = self.device.queue, self.enqueue
+        for kernel, total, block in self.kernels:
+            enqueue(queue, kernel, total, block)
+
+    def start_timed(self) -> list[float]:
+        self.device.queue.finish()
+        return [self._timed(*each) for each in self.kernels]
+
+    def _timed(self, kernel: Any, total: tuple[int, ...], block: tuple[int, ...]) -> float:
+        event = self.enqueue(self.device.timing_queue, kernel, total, block)
+        event.wait()
+        return (event.profile.end - event.profile.start) * 1e-9
+
+
+class HostLaunches(OpenCLLaunches):
+    """Arguments are addresses."""
+
+    def patch(self, buffer: int, location: Any) -> None:
+        set_pointer = self.driver.functions.set_pointer  # type: ignore[union-attr]
+        for position, index, offset in self.uses[buffer]:
+            code = set_pointer(self.kernels[position][0].int_ptr, index, location + offset)
+            if code:
+                raise DeviceError(f"{self.device.name}: setting an argument failed with error {code}")
+
+
+class BufferLaunches(OpenCLLaunches):
+    """Arguments are buffers or, further in, sub-buffers. A sub-buffer must start at a multiple of the device's
+    alignment; where it does not, the kernel works on a copy that is made before and put back after it."""
+
+    def __init__(self, driver: OpenCLDriver, plan: Plan, graph: Graph, numbers: Mapping[str, int]):
+        super().__init__(driver, plan, graph, numbers)
+        self.nbytes = [buffer.nbytes for buffer in plan.buffers]
+        self.written = [
+            [param.written for param in plan.kernels[launch.kernel].params]
+            for launch in graph.launches
+        ]
+        self.alignment = self.device.handle.mem_base_addr_align // 8
+        # (launch, argument) -> the copy, and the place and bytes it stands for
+        self.copies: dict[tuple[int, int], tuple[Memory, Place, int]] = {}
+
+    def patch(self, buffer: int, location: Any) -> None:
+        for position, index, offset in self.uses[buffer]:
+            place = self.driver.shift(location, offset)
+            nbytes = max(self.nbytes[buffer] - offset, 1)
+            self.copies.pop((position, index), None)
+            if place.offset == 0:
+                given = place.buffer
+            elif place.offset % self.alignment == 0:
+                nbytes = min(nbytes, place.buffer.size - place.offset)
+                given = place.buffer.get_sub_region(place.offset, max(nbytes, 1))
+            else:
+                copy = self.device.allocate(nbytes)
+                self.copies[position, index] = (copy, place, nbytes)
+                given = copy.location.buffer
+            self.kernels[position][0].set_arg(index, given)
+
+    def start(self) -> None:
+        if not self.copies:
+            super().start()
+            return
+        for position, (kernel, total, block) in enumerate(self.kernels):
+            self._exchange(position, before=True)
+            self.enqueue(self.device.queue, kernel, total, block)
+            self._exchange(position, before=False)
+
+    def start_timed(self) -> list[float]:
+        seconds = []
+        for position, each in enumerate(self.kernels):
+            self._exchange(position, before=True)
+            self.device.queue.finish()
+            seconds.append(self._timed(*each))
+            self._exchange(position, before=False)
+        return seconds
+
+    def _exchange(self, position: int, before: bool) -> None:
+        for (launch, index), (copy, place, nbytes) in self.copies.items():
+            if launch == position and before:
+                self.driver.copy(copy.location, place, nbytes)
+            elif launch == position and self.written[launch][index]:
+                self.driver.copy(place, copy.location, nbytes)
+
+
+# ---------------------------------------------------------------- the probe
+
+PROBE = """
+__kernel __attribute__((reqd_work_group_size(1,1,1))) void NAME(__global const float* a, __global float* b) {
+  float16 s = 0;
+  for (int i = 0; i < 4096; i++) { s = fma(vload16(i & 15, a), (float16)(0.5f), s * 0.5f); }
+  vstore16(s, 0, b);
+}
+"""
+
+
+def probe(device: OpenCLDevice) -> tuple[bool, bool]:
+    """Runs one kernel twice: compiled plainly and under `PUSH`. Returns whether it could use host memory by
+    address, and whether it was much slower without `PUSH`."""
+    cl = device.cl
+    try:
+        text = PROBE.replace("NAME", "plain") + PUSH + PROBE.replace("NAME", "pushed") + POP
+        program = cl.Program(device.context, text).build(cache_dir=False)
+        names = ("plain", "pushed")
+    except cl.Error:
+        program = cl.Program(device.context, PROBE.replace("NAME", "plain")).build(cache_dir=False)
+        names = ("plain",)
+    a = numpy.arange(257, dtype=numpy.float32)[1:]  # an address that is a multiple of 4 only
+    seconds, host_pointers = [], device.functions is not None
+    for name in names:
+        kernel = cl.Kernel(program, name)
+        b = numpy.zeros(17, numpy.float32)[1:]
+        if host_pointers:
+            for index, array in enumerate((a, b)):
+                device.functions.set_pointer(kernel.int_ptr, index, array.ctypes.data)  # type: ignore[union-attr]
+        else:
+            flags = cl.mem_flags.READ_WRITE | cl.mem_flags.COPY_HOST_PTR
+            kernel.set_args(*(cl.Buffer(device.context, flags, hostbuf=x) for x in (a, b)))
+        best = float("inf")
+        for _ in range(4):
+            event = cl.enqueue_nd_range_kernel(device.timing_queue, kernel, (1,), (1,))
+            event.wait()
+            best = min(best, (event.profile.end - event.profile.start) * 1e-9)
+        seconds.append(best)
+        host_pointers = host_pointers and bool(numpy.allclose(b[0], _probe_value(a), rtol=1e-4))
+    if not host_pointers:
+        tell_once(f"{device.name} cannot use host memory in place: arrays are copied to it")
+    return host_pointers, len(seconds) == 2 and seconds[0] > 1.5 * seconds[1]
+
+
+def _probe_value(a: numpy.ndarray) -> float:
+    value = 0.0
+    for i in range(4096):
+        value = 0.5 * float(a[16 * (i & 15)]) + 0.5 * value
+    return value
