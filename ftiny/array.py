@@ -1,0 +1,289 @@
+"""`Array`: a concrete array, on the host, on a device, or both; moved only when somebody needs it elsewhere.
+
+Input: anything numpy understands. Output: an immutable array that all of ftiny takes and gives:
+
+    >>> x = Array.from_numpy(numpy.float32([1, 2]))
+    >>> x
+    Array([1., 2.], dtype=float32)
+    >>> numpy.asarray(x * 2)
+    array([2., 4.], dtype=float32)
+
+An array knows its `aval` and holds device memory, a read-only numpy array, or both. `device_put` binds it to a device;
+other arrays go where the computation runs. The operators, methods and indexing are added by `ftiny.numpy`.
+"""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ftiny import core, dtypes, tree
+from ftiny.core import ArrayLike, Aval
+from ftiny.errors import ArgumentError, DeviceError, TracerError
+from ftiny.source import located
+
+if TYPE_CHECKING:
+    from ftiny.lowering.device import Device, Memory
+
+_avals: dict[Aval, Aval] = {}
+
+
+def interned(aval: Aval) -> Aval:
+    """The one aval object equal to `aval`: comparing the avals of a call is comparing pointers."""
+    return _avals.setdefault(aval, aval)
+
+
+class Array(ArrayLike):
+    """An immutable array of one dtype. Made by `ftiny.numpy.array` and by every operation on arrays."""
+
+    __slots__ = ("aval", "_memory", "_host", "_device", "__weakref__")
+
+    def __init__(self, aval: Aval, memory: "Memory | None" = None, host: np.ndarray | None = None,
+                 device: "Device | None" = None):
+        # Internal: users call ftiny.numpy.array. `device` is the device that the array is bound to, if any.
+        self.aval, self._memory, self._host, self._device = aval, memory, host, device
+
+    @classmethod
+    def from_numpy(cls, value: np.ndarray, copy: bool = True) -> "Array":
+        """An array with the elements of a numpy array; `copy=False` only for memory that nobody writes to again."""
+        host = np.array(value) if copy else np.asarray(value)
+        dtype = dtypes.dtype(host.dtype)
+        return _from_host(host if host.dtype == dtype else host.astype(dtype))
+
+    # ---- where it is ----
+
+    @property
+    def device(self) -> "Device":
+        """The device that holds the array, or that it would be moved to now."""
+        from ftiny.lowering.device import default_device
+        if self._device is not None:
+            return self._device
+        return self._memory.device if self._memory is not None else default_device()
+
+    def host(self) -> np.ndarray:
+        """The elements as a read-only numpy array; a view where the device shares the host's memory."""
+        host = self._host
+        if host is None:
+            memory = self._memory
+            if memory is None:
+                _raise_deleted(self)
+            host = self._host = memory.device.to_host(memory, self.aval)
+        return host
+
+    def memory_on(self, device: "Device") -> "Memory":
+        """Memory of `device` with the elements; moves the array there if it is elsewhere."""
+        memory = self._memory
+        if memory is None or memory.device is not device:
+            memory = self._memory = device.from_host(self.host(), copy=False)
+        return memory
+
+    def is_deleted(self) -> bool:
+        """Whether the array was donated to a computation that has reused its memory."""
+        return self._memory is None and self._host is None
+
+    def delete(self) -> None:
+        """Give the memory back at once; the array can not be used any more."""
+        self._memory = self._host = None
+
+    def block_until_ready(self) -> "Array":
+        """Wait until the elements have been computed. Returns the array."""
+        if self._memory is not None:
+            self._memory.device.synchronize()
+        elif self._host is None:
+            _raise_deleted(self)
+        return self
+
+    # ---- numpy and Python ----
+
+    def __array__(self, dtype=None, copy: bool | None = None) -> np.ndarray:
+        host = self.host()
+        if dtype is not None and host.dtype != dtype:
+            if copy is False:
+                raise ArgumentError(located(f"numpy asked for {dtype} without a copy, but the array is {host.dtype}"))
+            return host.astype(dtype)
+        return host.copy() if copy else host
+
+    def item(self, *index):
+        """One element as a Python number; without an index the array must have exactly one."""
+        return self.host().item(*index)
+
+    def tolist(self):
+        """The elements as nested lists of Python numbers."""
+        return self.host().tolist()
+
+    def tobytes(self) -> bytes:
+        """The bytes of the elements in C order."""
+        return self.host().tobytes()
+
+    def _number(self, convert):
+        if self.aval.size != 1 or self.aval.ndim > 0 and convert is not bool:
+            raise TracerError(located(
+                f"{convert.__name__}() needs an array of shape (), but this one has shape {self.shape}; "
+                "take one element, or use .item()"))
+        return convert(self.host().item())
+
+    def __bool__(self) -> bool:
+        if self.aval.size != 1:
+            raise ArgumentError(located(
+                f"the truth of an array of shape {self.shape} is not defined; use .any() or .all()"))
+        return bool(self.host().item())
+
+    def __int__(self) -> int:
+        return self._number(int)
+
+    def __float__(self) -> float:
+        return self._number(float)
+
+    def __complex__(self) -> complex:
+        return self._number(complex)
+
+    def __index__(self) -> int:
+        if not dtypes.is_integer(self.aval.dtype):
+            raise TracerError(located(f"only an integer array can be an index, not one of {self.aval.dtype}"))
+        return self._number(int)
+
+    def __round__(self, digits: int | None = None):
+        return round(self._number(float), digits)
+
+    def __len__(self) -> int:
+        if not self.aval.shape:
+            raise TracerError(located("len() of an array of shape (), which has no axis"))
+        return self.aval.shape[0]
+
+    def __iter__(self):
+        len(self)
+        row = interned(self.aval.update(shape=self.aval.shape[1:]))
+        return (Array(row, host=element) for element in self.host())
+
+    __hash__ = None  # type: ignore[assignment]  # `==` is elementwise
+
+    def __repr__(self) -> str:
+        if self.is_deleted():
+            return f"Array(deleted, shape={self.shape}, dtype={self.dtype})"
+        if not self.size:
+            return f"Array([], shape={self.shape}, dtype={self.dtype})"
+        text = np.array2string(self.host(), prefix="Array(", separator=", ", suffix=f", dtype={self.dtype})")
+        return f"Array({text}, dtype={self.dtype})"
+
+    def __str__(self) -> str:
+        return "Array(deleted)" if self.is_deleted() else str(self.host())
+
+    def __format__(self, specification: str) -> str:
+        return format(self.item() if self.aval.ndim == 0 else self.host(), specification)
+
+    def __reduce__(self):
+        return Array.from_numpy, (np.array(self.host()),)
+
+    def __copy__(self) -> "Array":
+        return Array(self.aval, self._memory, self._host, self._device)
+
+    def __deepcopy__(self, memo) -> "Array":
+        return Array.from_numpy(self.host())
+
+    # ---- DLPack ----
+
+    def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
+        """Hand the elements to another library, through the host's memory."""
+        if dl_device is not None and tuple(dl_device) != self.__dlpack_device__():
+            raise DeviceError(located(f"DLPack: arrays are handed over in host memory, not on device {dl_device}"))
+        host = self.host()
+        if self.dtype == dtypes.bfloat16:
+            raise ArgumentError(located("DLPack through numpy knows no bfloat16; convert with .astype('float32')"))
+        if max_version is None or max_version < (1, 0) or copy:
+            # The old protocol can not say that memory is read-only, so its consumers get their own.
+            return host.copy().__dlpack__()
+        return host.__dlpack__(max_version=max_version)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 1, 0  # kDLCPU
+
+
+def _from_host(host: np.ndarray, device: "Device | None" = None) -> Array:
+    """An array of a numpy array that nobody writes to again."""
+    if host.flags.writeable:
+        host.flags.writeable = False
+    return Array(interned(Aval(host.shape, host.dtype)), host=host, device=device)
+
+
+def _raise_deleted(array: Array):
+    raise ArgumentError(located(
+        f"this array ({array.aval}) was deleted: it was donated to a jitted function (donate_argnums), which has reused "
+        "its memory. Use the function's result instead, or do not donate the argument"))
+
+
+def from_dlpack(value: Any) -> Array:
+    """An array of any object with `__dlpack__` on the host (a torch or numpy array); shares its memory."""
+    try:
+        return _from_host(np.from_dlpack(value).view())
+    except (RuntimeError, BufferError, TypeError) as problem:
+        raise ArgumentError(located(f"from_dlpack takes an array in host memory ({problem})")) from problem
+
+
+def device_put(value: Any, device: "Device | str | None" = None):
+    """A pytree of arrays bound to a device (a name such as 'cuda' or 'opencl:0'; default: the current one).
+
+    Computations run where their bound arrays are. Raises `DeviceError` when there is no such device.
+    """
+    from ftiny.lowering.device import default_device, get_device
+    target = default_device() if device is None else get_device(device)
+
+    def put(x):
+        if isinstance(x, core.Tracer):
+            return x
+        array = as_array(x)
+        return Array(array.aval, array.memory_on(target), None, target)
+
+    return tree.map(put, value)
+
+
+def device_get(value: Any):
+    """A pytree of arrays as numpy arrays."""
+    return tree.map(np.asarray, value)
+
+
+def as_array(x) -> Array:
+    """An `Array` of a concrete value: an array, a numpy value or a Python number."""
+    if isinstance(x, Array):
+        return x
+    aval = core.get_aval(x)
+    if isinstance(x, core.Tracer):
+        raise TracerError(located(f"a concrete array is needed here, but this value is traced: {aval}"))
+    return Array.from_numpy(np.asarray(x, aval.dtype))
+
+
+class ShapeDtypeStruct:
+    """The shape and dtype of an array that does not exist: what `eval_shape` gives and `make_jaxpr` takes."""
+
+    __slots__ = ("aval",)
+
+    def __init__(self, shape, dtype):
+        self.aval = Aval(tuple(shape), dtypes.dtype(dtype))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The extents of the axes."""
+        return self.aval.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The element type."""
+        return self.aval.dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return self.aval.ndim
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return self.aval.size
+
+    def __eq__(self, other) -> bool:
+        return isinstance(other, ShapeDtypeStruct) and self.aval == other.aval
+
+    def __hash__(self) -> int:
+        return hash(self.aval)
+
+    def __repr__(self) -> str:
+        return f"ShapeDtypeStruct(shape={self.shape}, dtype={self.dtype})"

@@ -1,0 +1,191 @@
+"""Running programs: from a `Jaxpr` and arrays to arrays, on one device.
+
+Input: a closed program and concrete arrays. Output: arrays. Two tables keep what was compiled: one by the identity
+of the program, which a jitted function asks at every call, and one by its structure (equations and avals, with
+variables renamed), so that a program that is traced anew is not compiled anew:
+
+    run(program, [x, y])        # compiled once for the device of x and y, then only run
+
+Eager operations come here too. On devices that share the host's memory an equation runs in numpy; elsewhere it is a
+program of one equation.
+"""
+from __future__ import annotations
+
+import threading
+from typing import Any, Sequence
+
+import numpy as np
+
+from ftiny import core
+from ftiny.array import Array, as_array, interned
+from ftiny.core import Aval, Eqn, EvalTrace, Jaxpr, Literal, Primitive, Var, subprograms
+from ftiny.errors import DeviceError
+from ftiny.lowering import device as devices
+from ftiny.source import current_source, located
+
+_by_identity: dict[tuple, tuple[Any, Jaxpr]] = {}
+_by_structure: dict[tuple, Any] = {}
+_locks: dict[tuple, threading.Lock] = {}
+_table_lock = threading.Lock()
+LIMIT = 4096  # programs in memory; the oldest are forgotten first
+
+
+# ---- which device -------------------------------------------------------------------------------------------------
+
+
+def placement(values: Sequence) -> devices.Device:
+    """The device that arguments are bound to, or the current one. Raises `DeviceError` when they disagree."""
+    found: devices.Device | None = None
+    for x in values:
+        bound = x._device if type(x) is Array else None
+        if bound is not None and bound is not found:
+            if found is not None:
+                raise DeviceError(located(
+                    f"arguments are bound to two devices, {found.name} and {bound.name}; move one with "
+                    "ftiny.device_put(x, device)"))
+            found = bound
+    return found or devices.default_device()
+
+
+# ---- programs -----------------------------------------------------------------------------------------------------
+
+
+def structure_key(jaxpr: Jaxpr) -> tuple:
+    """A hashable form of a program, equal for programs that differ only in the names of their variables."""
+    numbers: dict[Var, int] = {}
+
+    def atom(a) -> Any:
+        if isinstance(a, Literal):
+            return (a.aval.dtype.str, str(a.aval.dtype), a.value.tobytes())
+        return numbers[a]
+
+    def define(variables) -> tuple:
+        for var in variables:
+            numbers[var] = len(numbers)
+        return tuple((v.aval.shape, str(v.aval.dtype)) for v in variables)
+
+    def params(eqn: Eqn) -> Any:
+        # Names, policies and derivative rules do not change what is computed.
+        inlined = eqn.primitive.name in ("call", "custom_jvp", "custom_vjp")
+        return freeze(subprograms(eqn)[0] if inlined else eqn.params)
+
+    head = define(jaxpr.constvars + jaxpr.inputs)
+    body = tuple((e.primitive.name, tuple(map(atom, e.inputs)), params(e), define(e.outputs)) for e in jaxpr.eqns)
+    return head, body, tuple(map(atom, jaxpr.outputs))
+
+
+def freeze(value) -> Any:
+    """A hashable form of the parameters of an equation; programs inside by their structure."""
+    if isinstance(value, Jaxpr):
+        return structure_key(value)
+    if isinstance(value, dict):
+        return tuple((key, freeze(value[key])) for key in sorted(value))
+    if isinstance(value, (list, tuple)):
+        return (type(value).__name__, *map(freeze, value))
+    if isinstance(value, np.ndarray):
+        return value.shape, str(value.dtype), value.tobytes()
+    if isinstance(value, np.dtype):
+        return str(value)
+    return type(value).__name__, value
+
+
+def executable_for(jaxpr: Jaxpr, device: devices.Device, donated: tuple[int, ...] = ()):
+    """The compiled program for a device, from the tables or compiled now.
+
+    Args:
+        jaxpr: a program without consts.
+        donated: positions of arguments whose memory the program may overwrite.
+    """
+    identity = (id(jaxpr), device, donated)
+    known = _by_identity.get(identity)
+    if known is not None:
+        return known[0]
+    key = (structure_key(jaxpr), device, donated)
+    with _table_lock:
+        lock = _locks.setdefault(key, threading.Lock())
+    with lock:  # two threads never compile the same program
+        executable = _by_structure.get(key)
+        if executable is None:
+            executable = _compile(jaxpr, device, donated)
+    with _table_lock:
+        # The program itself is kept with its entry: while it is alive no other object has its id.
+        _by_identity[identity] = executable, jaxpr
+        _by_structure[key] = executable
+        _locks.pop(key, None)
+        for table in (_by_identity, _by_structure):
+            while len(table) > LIMIT:
+                table.pop(next(iter(table)))
+    return executable
+
+
+def _compile(jaxpr: Jaxpr, device: devices.Device, donated: tuple[int, ...]):
+    if device.kind == "numpy":
+        return device.load(jaxpr)
+    from ftiny import lowering
+    return lowering.compile(jaxpr, device, donated=donated)
+
+
+def forget_programs() -> None:
+    """Empty the tables of compiled programs (not the caches on disk)."""
+    with _table_lock:
+        _by_identity.clear()
+        _by_structure.clear()
+
+
+def run(jaxpr: Jaxpr, values: Sequence, out_avals: Sequence[Aval] | None = None) -> list[Array]:
+    """The results of a program without consts for concrete values."""
+    device = placement(values)
+    executable = executable_for(jaxpr, device)
+    memories = executable.run([as_array(x).memory_on(device) for x in values])
+    bound = device if any(type(x) is Array and x._device is not None for x in values) else None
+    avals = out_avals or [interned(aval.update()) for aval in jaxpr.out_avals]
+    return [Array(aval, memory, None, bound) for aval, memory in zip(avals, memories)]
+
+
+# ---- eager equations ------------------------------------------------------------------------------------------------
+
+
+def dispatch(primitive: Primitive, args: Sequence, params: dict) -> list[Array]:
+    """The results of one equation on concrete values: what `EvalTrace` does."""
+    if primitive.name == "call":
+        return run(params["jaxpr"], args)
+    device = placement(args)
+    avals = [core.get_aval(x) for x in args]
+    outs = primitive.infer(avals, params)
+    if not device.capabilities.host_memory:
+        return _run_equation(primitive, [as_array(x) for x in args], params, outs)
+    arrays = [x.host() if type(x) is Array else np.asarray(x, aval.dtype) for x, aval in zip(args, avals)]
+    with np.errstate(all="ignore"):
+        results = primitive.numpy(*arrays, **params)
+    bound = device if any(type(x) is Array and x._device is not None for x in args) else None
+    if not primitive.multiple_results:
+        results = [results]
+    return [Array(interned(aval.update()), None, _read_only(result, aval), bound) for result, aval in zip(results, outs)]
+
+
+def _read_only(result, aval: Aval) -> np.ndarray:
+    host = np.asarray(result, aval.dtype)
+    if host.flags.writeable:
+        host = host.view()
+        host.flags.writeable = False
+    return host
+
+
+_equations: dict[tuple, Jaxpr] = {}
+
+
+def _run_equation(primitive: Primitive, args: Sequence[Array], params: dict, outs: Sequence[Aval]) -> list[Array]:
+    """A program of one equation, made once for its parameters and avals."""
+    key = (primitive.name, freeze(params), tuple(x.aval for x in args))
+    program = _equations.get(key)
+    if program is None:
+        inputs = tuple(Var(x.aval) for x in args)
+        outputs = tuple(Var(aval) for aval in outs)
+        eqn = Eqn(primitive, inputs, params, outputs, primitive.effects(params), current_source())
+        program = _equations[key] = Jaxpr(inputs, (eqn,), outputs)
+        while len(_equations) > LIMIT:
+            _equations.pop(next(iter(_equations)))
+    return run(program, args)
+
+
+EvalTrace.dispatch = staticmethod(dispatch)

@@ -1,0 +1,313 @@
+"""`jit`: trace a function once for the shapes and dtypes of its arguments, then run the compiled program.
+
+Input: a Python function of pytrees. Output: a function with the same arguments and results whose body runs as one
+program. Under another transformation it leaves one `call` equation; otherwise it compiles and runs:
+
+    >>> double = jit(lambda x: x * 2)
+    >>> double(ftiny.numpy.ones(2)), double(ftiny.numpy.ones(2)), double.trace_count
+    (Array([2., 2.], dtype=float32), Array([2., 2.], dtype=float32), 1)
+
+The warm path flattens the arguments with the structure of the last call, compares their avals with those of the last
+call, and runs. Arrays that the function closes over become arguments of the program.
+"""
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+from typing import Any, Callable, Hashable, Sequence
+
+import numpy as np
+
+from ftiny import core, dtypes, tree
+from ftiny.array import Array, ShapeDtypeStruct, as_array, interned
+from ftiny.core import Aval, EvalTrace, Jaxpr, Tracer
+from ftiny.errors import ArgumentError, DtypeError
+from ftiny.execute import executable_for, placement
+from ftiny.lowering.device import Device
+from ftiny.source import located
+from ftiny.transforms.call import bind_call
+from ftiny.transforms.common import FlatFunction, check_leaves, name_of
+from ftiny.transforms.vmap import named_axes
+
+
+class Entry:
+    """One traced specialisation of a jitted function: the program and what is needed to call it."""
+
+    def __init__(self, structure, avals: list[Aval], statics: tuple, out_structure, program: Jaxpr, donated: tuple[int, ...]):
+        self.structure, self.avals, self.statics, self.out_structure = structure, avals, statics, out_structure
+        self.program = program.close_over()
+        self.consts = [x if isinstance(x, Tracer) else as_array(x) for x in program.consts]
+        self.out_avals = [interned(aval.update()) for aval in program.out_avals]
+        self.donated = tuple(len(self.consts) + position for position in donated)
+        self.executables: dict[Device, Any] = {}
+
+    def run(self, leaves: Sequence) -> Any:
+        """Run on concrete leaves; the result as a pytree."""
+        device = placement(leaves) if any(type(x) is Array and x._device is not None for x in leaves) else placement(())
+        executable = self.executables.get(device)
+        if executable is None:
+            executable = self.executables[device] = executable_for(self.program, device, self.donated)
+        memories = []
+        bound = None
+        for x in (*self.consts, *leaves) if self.consts else leaves:
+            if type(x) is not Array:
+                x = as_array(x)
+            memory = x._memory
+            if memory is None or memory.device is not device:
+                memory = x.memory_on(device)
+            if x._device is not None:
+                bound = device
+            memories.append(memory)
+        if self.donated:
+            results = executable.run(memories, self.donated)
+            self._mark_deleted(leaves, memories, results)
+        else:
+            results = executable.run(memories)
+        arrays = [Array(aval, memory, None, bound) for aval, memory in zip(self.out_avals, results)]
+        return tree.unflatten(self.out_structure, arrays)
+
+    def _mark_deleted(self, leaves: Sequence, memories: Sequence, results: Sequence) -> None:
+        """Donated arrays whose memory now holds a result can not be used any more."""
+        reused = {id(memory) for memory in results}
+        for position in self.donated:
+            if id(memories[position]) in reused:
+                x = leaves[position - len(self.consts)]
+                if type(x) is Array:
+                    x.delete()
+
+
+class Jitted:
+    """What `jit` returns: a callable with a table of traced programs.
+
+    `trace_count` counts how often the function has been traced; `program(*args)` is the program for these arguments.
+    """
+
+    def __init__(self, function: Callable, static: tuple[int, ...], static_names: tuple[str, ...],
+                 donate: tuple[int, ...], donate_names: tuple[str, ...], name: str | None):
+        functools.update_wrapper(self, function)
+        self.function, self.name = function, name or name_of(function)
+        self._static, self._static_names = static, static_names
+        self._donate, self._donate_names = donate, donate_names
+        self._entries: dict[Hashable, Entry] = {}
+        self._last: Entry | None = None
+        self._lock = threading.Lock()
+        self.trace_count = 0
+
+    def __call__(self, *args, **kwargs):
+        """The results of the function for these arguments."""
+        last = self._last
+        if last is not None and type(core._state.trace) is EvalTrace:
+            dynamic = (args, kwargs)
+            if self._static or self._static_names:
+                *dynamic, statics = self._separate(args, kwargs)
+                dynamic = tuple(dynamic)
+                if statics != last.statics:
+                    return self._call(args, kwargs)
+            try:
+                leaves = last.structure.flatten_up_to(dynamic)
+                avals = [x.aval if type(x) is Array else core.get_aval(x) for x in leaves]
+            except (ValueError, TypeError):  # another structure, or a leaf that is no array
+                return self._call(args, kwargs)
+            if avals == last.avals and not any(isinstance(x, Tracer) for x in leaves):
+                return last.run(leaves)
+        return self._call(args, kwargs)
+
+    def __get__(self, instance, owner=None):
+        """A jitted method: `self` is the first argument."""
+        return self if instance is None else functools.partial(self, instance)
+
+    def _separate(self, args: tuple, kwargs: dict) -> tuple[tuple, dict, tuple]:
+        """The traced arguments, and the static ones with their types (1 and 1.0 are not the same static value)."""
+        static = {position % len(args) if args else 0 for position in self._static if -len(args) <= position < len(args)}
+        dynamic = tuple(None if i in static else x for i, x in enumerate(args))
+        named = {key: value for key, value in kwargs.items() if key not in self._static_names}
+        statics = tuple((i, type(args[i]), args[i]) for i in sorted(static))
+        statics += tuple((key, type(kwargs[key]), kwargs[key]) for key in sorted(kwargs) if key in self._static_names)
+        return dynamic, named, statics
+
+    def _call(self, args: tuple, kwargs: dict):
+        entry, leaves = self._lookup(args, kwargs)
+        if type(core._state.trace) is EvalTrace:
+            self._last = entry
+            return entry.run(leaves)
+        outs = bind_call(entry.program, [*entry.consts, *leaves], self.name)
+        return tree.unflatten(entry.out_structure, outs)
+
+    def _lookup(self, args: tuple, kwargs: dict) -> tuple[Entry, list]:
+        """The program for these arguments, traced if there is none yet, and the leaves."""
+        dynamic, named, statics = self._separate(args, kwargs)
+        self._check_static(statics)
+        leaves, structure = tree.flatten((dynamic, named))
+        self._check_leaves(args, kwargs, dynamic, named, leaves)
+        avals = [interned(core.get_aval(x)) for x in leaves]
+        key = (structure, tuple(avals), statics, named_axes())
+        entry = self._entries.get(key)
+        if entry is None:
+            entry = self._trace(args, kwargs, structure, avals, statics)
+            if not any(isinstance(c, Tracer) for c in entry.consts):
+                with self._lock:
+                    entry = self._entries.setdefault(key, entry)
+        return entry, leaves
+
+    def _trace(self, args: tuple, kwargs: dict, structure, avals: list[Aval], statics: tuple) -> Entry:
+        fixed = {key: value for key, _, value in statics}
+
+        def function(*dynamic, **named):
+            full = [fixed.get(i, x) for i, x in enumerate(dynamic)]
+            return self.function(*full, **named, **{k: v for k, v in fixed.items() if isinstance(k, str)})
+
+        functools.update_wrapper(function, self.function)
+        flat = FlatFunction(function, structure, has_keywords=True)
+        with self._lock:
+            self.trace_count += 1
+        program = core.stage(flat, avals, f"jit({self.name})")
+        return Entry(structure, avals, statics, flat.out_structure, program, self._donated_leaves(args, kwargs, fixed))
+
+    def _donated_leaves(self, args: tuple, kwargs: dict, fixed: dict) -> tuple[int, ...]:
+        """Positions, among the leaves, of donated arguments."""
+        donate = {position % len(args) for position in self._donate if -len(args) <= position < len(args)}
+        positions, start = [], 0
+        named = {key: kwargs[key] for key in sorted(kwargs) if key not in fixed}
+        for key, value in [*enumerate(args), *named.items()]:
+            count = 0 if key in fixed else len(tree.leaves(value))
+            if key in donate or key in self._donate_names:
+                positions += range(start, start + count)
+            start += count
+        return tuple(positions)
+
+    def _check_static(self, statics: tuple) -> None:
+        for key, kind, value in statics:
+            try:
+                hash(value)
+            except TypeError:
+                raise ArgumentError(located(
+                    f"jit({self.name}): static argument {key!r} must be hashable, but a {kind.__name__} is not: "
+                    f"{str(value)[:60]!r}. Pass a tuple instead of a list, or do not mark it as static")) from None
+
+    def _check_leaves(self, args: tuple, kwargs: dict, dynamic: tuple, named: dict, leaves: list) -> None:
+        for x in leaves:
+            if isinstance(x, np.ndarray) and x.dtype.kind not in "biufc" and str(x.dtype) != "bfloat16":
+                raise DtypeError(located(
+                    f"jit({self.name}): {_argument_of(x, args, kwargs)} is a numpy array of dtype {x.dtype}, of which there "
+                    "are no arrays; convert it to numbers, or mark the argument as static (static_argnums)"))
+        check_leaves(f"jit({self.name})", dynamic)
+        for key, value in named.items():
+            check_leaves(f"jit({self.name}), keyword {key!r}", (value,))
+
+    def program(self, *args, **kwargs) -> Jaxpr:
+        """The program for these arguments (arrays or `ShapeDtypeStruct`); its first inputs are what it closed over."""
+        dynamic, named, statics = self._separate(args, kwargs)
+        leaves, structure = tree.flatten((dynamic, named))
+        return self._trace(args, kwargs, structure, [core.get_aval(x) for x in leaves], statics).program
+
+    def clear_cache(self) -> None:
+        """Forget all traced programs."""
+        with self._lock:
+            self._entries.clear()
+            self._last = None
+
+    def __repr__(self) -> str:
+        return f"<jit of {self.name}>"
+
+
+def _argument_of(leaf, args: tuple, kwargs: dict) -> str:
+    """Where among the arguments an object is, for a message."""
+    for key, value in [*enumerate(args), *kwargs.items()]:
+        for path, found in tree.leaves_with_path(value):
+            if found is leaf:
+                return f"argument {key}{tree.keystr(path)}"
+    return "an argument"
+
+
+def jit(function: Callable | None = None, *, static_argnums=(), static_argnames=(), donate_argnums=(),
+        donate_argnames=(), name: str | None = None) -> Any:
+    """`function`, traced once for each structure, shapes and dtypes of its arguments, and compiled.
+
+    Args:
+        static_argnums, static_argnames: positional arguments or names that are Python values for the function; they
+            must be hashable, and each new value is traced anew. A positional argument named by static_argnums and a
+            keyword with its name are the same argument.
+        donate_argnums, donate_argnames: arguments whose memory the program may reuse for its results. An array whose
+            memory was reused can not be used again.
+        name: what the program is called in logs (default: the function's name).
+
+    Also a decorator: `@jit` or `@jit(static_argnums=0)`. Raises `TracerError` for an argument that is no array and not
+    static, `ArgumentError` for a static one that is not hashable.
+    """
+    if function is None:
+        return functools.partial(jit, static_argnums=static_argnums, static_argnames=static_argnames,
+                                 donate_argnums=donate_argnums, donate_argnames=donate_argnames, name=name)
+    if not callable(function):
+        raise ArgumentError(located(f"jit takes a function, not a {type(function).__name__}"))
+    static, static_names = _both_ways(function, static_argnums, static_argnames)
+    donate, donate_names = _both_ways(function, donate_argnums, donate_argnames)
+    return Jitted(function, static, static_names, donate, donate_names, name)
+
+
+def _both_ways(function: Callable, numbers, names) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Positions and names of arguments, each completed by the other through the function's signature."""
+    numbers = (numbers,) if isinstance(numbers, (int, np.integer)) else tuple(numbers)
+    names = (names,) if isinstance(names, str) else tuple(names)
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (ValueError, TypeError):
+        return tuple(map(int, numbers)), names
+    positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    known = {p.name for p in parameters if p.kind is not p.VAR_KEYWORD}
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        known |= set(names)
+    for name in names:
+        if name not in known:
+            raise ArgumentError(located(f"jit: {name_of(function)} has no argument {name!r}; it has {sorted(known)}"))
+    variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    for number in numbers:
+        if not variadic and not -len(positional) <= number < len(positional):
+            raise ArgumentError(located(
+                f"jit: {name_of(function)} has no positional argument {number}; it has {len(positional)}"))
+    both_names = names + tuple(positional[n] for n in numbers if -len(positional) <= n < len(positional))
+    both_numbers = tuple(map(int, numbers)) + tuple(positional.index(n) for n in names if n in positional)
+    return tuple(dict.fromkeys(both_numbers)), tuple(dict.fromkeys(both_names))
+
+
+# ---- programs for people --------------------------------------------------------------------------------------------
+
+
+def make_jaxpr(function: Callable, static_argnums=(), return_shape: bool = False) -> Callable:
+    """A function of the same arguments (arrays or `ShapeDtypeStruct`) that gives the traced program, which prints.
+
+    With `return_shape` it gives `(program, tree of ShapeDtypeStruct of the results)`.
+    """
+    static = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
+
+    @functools.wraps(function)
+    def program_of(*args, **kwargs):
+        fixed = {number % len(args): args[number] for number in static}
+        dynamic = tuple(None if i in fixed else x for i, x in enumerate(args))
+        leaves, structure = tree.flatten((dynamic, kwargs))
+
+        def full(*values, **named):
+            return function(*(fixed.get(i, x) for i, x in enumerate(values)), **named)
+
+        flat = FlatFunction(functools.update_wrapper(full, function), structure, has_keywords=True)
+        program = core.stage(flat, [_aval_of(x) for x in leaves], f"make_jaxpr({name_of(function)})")
+        if not return_shape:
+            return program
+        return program, tree.unflatten(flat.out_structure, [ShapeDtypeStruct(a.shape, a.dtype) for a in program.out_avals])
+
+    return program_of
+
+
+def _aval_of(x) -> Aval:
+    """The aval of an array, or of anything that has a shape and a dtype."""
+    if not isinstance(x, (np.ndarray, np.generic)) and not hasattr(x, "aval") and hasattr(x, "shape") and hasattr(x, "dtype"):
+        return Aval(tuple(x.shape), dtypes.dtype(x.dtype))
+    return core.get_aval(x)
+
+
+def eval_shape(function: Callable, *args, **kwargs):
+    """The shapes and dtypes of `function(*args, **kwargs)` as a tree of `ShapeDtypeStruct`; nothing is computed.
+
+    Arguments are arrays or `ShapeDtypeStruct`.
+    """
+    return make_jaxpr(function, return_shape=True)(*args, **kwargs)[1]
