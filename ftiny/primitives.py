@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from ftiny import dtypes, families
-from ftiny.core import ZERO, Aval, Linear, Primitive, get_aval, not_needed
+from ftiny.core import ZERO, ArrayLike, Aval, Linear, Primitive, get_aval, not_needed
 from ftiny.errors import ArgumentError, DtypeError, ShapeError
 from ftiny.lowering import expr as e
 from ftiny.lowering.expr_numpy import convert as convert_numpy
@@ -69,9 +69,14 @@ def full_like(x, value):
     return expand(scalar(value, aval.dtype), aval.shape)
 
 
+def has_shape(x, shape: Sequence[int]) -> bool:
+    """Whether `x` is an array of ftiny of this shape, so that an operation that changes nothing may return it."""
+    return isinstance(x, ArrayLike) and x.shape == tuple(shape)
+
+
 def expand(x, shape: tuple[int, ...]):
     """A 0-d value broadcast to `shape`; a value that has the shape is returned as it is."""
-    return x if shape_of(x) == tuple(shape) and not is_scalar(x) else broadcast(x, shape, ())
+    return x if has_shape(x, shape) else broadcast(x, shape, tuple(range(len(shape_of(x)))))
 
 
 def unexpand(ct, aval: Aval):
@@ -551,10 +556,10 @@ convert_p = Primitive(
 
 def convert(x, dtype: np.dtype, bitcast: bool = False):
     """x in another dtype; float to integer truncates and saturates, NaN becomes 0. `bitcast` keeps the bits instead."""
+    if isinstance(x, ArrayLike) and x.dtype == dtype:
+        return x
     if is_scalar(x):
         x = scalar(x, get_aval(x).dtype)
-    elif get_aval(x).dtype == dtype:
-        return x
     return convert_p.bind(x, dtype=dtype, bitcast=bitcast)
 
 
@@ -627,7 +632,30 @@ def complex_(real, imag):
 
 
 # The other primitives build on the ones above, so they come in last.
-from ftiny.folds import contract, contract_p, reduce, reduce_axes, reduce_p  # noqa: E402, F401
+from ftiny.folds import (  # noqa: E402, F401
+    contract,
+    contract_p,
+    cumulate,
+    cumulate_p,
+    reduce,
+    reduce_axes,
+    reduce_p,
+    reduce_with_offset,
+    reduce_with_offset_p,
+    sort,
+    sort_p,
+)
+from ftiny.indexing import (  # noqa: E402, F401
+    GatherDims,
+    ScatterDims,
+    dynamic_slice,
+    dynamic_update_slice,
+    gather,
+    gather_p,
+    scatter,
+    scatter_p,
+    take_along_axis,
+)
 from ftiny.structure import (  # noqa: E402, F401
     broadcast,
     broadcast_p,
@@ -640,8 +668,9 @@ from ftiny.structure import (  # noqa: E402, F401
     pad_p,
     reshape,
     reshape_p,
-    slice_,
     slice_p,
     transpose,
     transpose_p,
 )
+from ftiny.structure import slice_ as slice  # noqa: E402, F401
+from ftiny.threefry import threefry2x32, threefry2x32_p  # noqa: E402, F401

@@ -14,7 +14,7 @@ import numpy as np
 
 from ftiny import dtypes
 from ftiny import primitives as p
-from ftiny.core import ZERO, Aval, Linear, Primitive, get_aval
+from ftiny.core import ZERO, ArrayLike, Aval, Linear, Primitive, get_aval
 from ftiny.errors import DtypeError, ShapeError
 from ftiny.lowering import expr as e
 from ftiny.source import located
@@ -140,7 +140,7 @@ def _reshape_factors(source, shape) -> str:
 
 def reshape(x, shape: Sequence[int]):
     """The elements of `x`, in row-major order, in another shape of the same size."""
-    return x if p.shape_of(x) == tuple(shape) and not p.is_scalar(x) else reshape_p.bind(x, shape=tuple(shape))
+    return x if p.has_shape(x, shape) else reshape_p.bind(x, shape=tuple(shape))
 
 
 # ---- transpose ------------------------------------------------------------------------------------------------
@@ -179,8 +179,8 @@ transpose_p = Primitive(
 
 def transpose(x, permutation: Sequence[int]):
     """`x` with its axes reordered: axis k of the result is axis `permutation[k]` of `x`."""
-    same = tuple(permutation) == tuple(range(len(permutation))) and len(permutation) == len(p.shape_of(x))
-    return x if same else transpose_p.bind(x, permutation=tuple(permutation))
+    same = tuple(permutation) == tuple(range(len(permutation))) == tuple(range(len(p.shape_of(x))))
+    return x if same and isinstance(x, ArrayLike) else transpose_p.bind(x, permutation=tuple(permutation))
 
 
 # ---- broadcast ------------------------------------------------------------------------------------------------
@@ -214,9 +214,9 @@ def _broadcast_transpose(ct, x, *, shape, dims):
     return [reshape(total, source)]
 
 
-def _broadcast_batch(axis_size, args, dims, **params):
-    shape, out_dims, d = params["shape"], params["dims"], dims[0]
-    inner = [a + 1 for a in out_dims]
+def _broadcast_batch(axis_size, args, batched, *, shape, dims):
+    d = batched[0]
+    inner = [a + 1 for a in dims]
     return broadcast(args[0], (axis_size, *shape), (*inner[:d], 0, *inner[d:])), 0
 
 
@@ -244,7 +244,7 @@ broadcast_p = Primitive(
 
 def broadcast(x, shape: Sequence[int], dims: Sequence[int]):
     """`x` repeated to `shape`; axis a of `x` becomes axis `dims[a]`, and extents of 1 stretch."""
-    same = p.shape_of(x) == tuple(shape) and tuple(dims) == tuple(range(len(shape))) and not p.is_scalar(x)
+    same = p.has_shape(x, shape) and tuple(dims) == tuple(range(len(shape)))
     return x if same else broadcast_p.bind(x, shape=tuple(shape), dims=tuple(dims))
 
 
@@ -262,7 +262,8 @@ def _slice_abstract(x: Aval, *, starts, limits, strides) -> Aval:
     for axis, (a, b, s, size) in enumerate(zip(starts, limits, strides, x.shape)):
         taken = range(a, b, s) if s else range(-1, 0)
         if len(taken) and not (0 <= taken[0] < size and 0 <= taken[-1] < size):
-            raise ShapeError(located(f"slice: axis {axis} has extent {size}, which start {a}, limit {b}, stride {s} leave"))
+            raise ShapeError(located(f"slice: axis {axis} has extent {size}, but start {a}, limit {b}, "
+                                     f"stride {s} leave it"))
     return Aval(_slice_extents(starts, limits, strides), x.dtype)
 
 
@@ -315,7 +316,9 @@ def slice_(x, starts: Sequence[int], limits: Sequence[int], strides: Sequence[in
     """The elements start, start + stride, ... before limit of each axis; a negative stride goes down, to limit + 1."""
     strides = (1,) * len(starts) if strides is None else tuple(strides)
     whole = all(a == 0 and b == size and s == 1 for a, b, s, size in zip(starts, limits, strides, p.shape_of(x)))
-    return x if whole else slice_p.bind(x, starts=tuple(starts), limits=tuple(limits), strides=strides)
+    if whole and p.has_shape(x, limits):
+        return x
+    return slice_p.bind(x, starts=tuple(starts), limits=tuple(limits), strides=strides)
 
 
 def flip(x, axes: Sequence[int]):
@@ -428,7 +431,8 @@ def pad(x, value, config: Sequence[tuple[int, int, int]]):
     be negative, which cuts elements off."""
     if p.is_scalar(value):
         value = p.scalar(value, get_aval(x).dtype)
-    return x if all(c == (0, 0, 0) for c in config) else pad_p.bind(x, value, config=tuple(map(tuple, config)))
+    same = all(tuple(c) == (0, 0, 0) for c in config) and len(config) == len(p.shape_of(x))
+    return x if same and isinstance(x, ArrayLike) else pad_p.bind(x, value, config=tuple(map(tuple, config)))
 
 
 # ---- concatenate ----------------------------------------------------------------------------------------------
@@ -455,10 +459,10 @@ def _offsets(avals: Sequence, axis: int) -> list[int]:
 
 
 def _concatenate_jvp(primals, tangents, *, axis):
-    out = concatenate(primals, axis)
+    out = concatenate(*primals, axis=axis)
     if all(t is ZERO for t in tangents):
         return out, ZERO
-    return out, concatenate([p.instantiate(t, x) for t, x in zip(tangents, primals)], axis)
+    return out, concatenate(*map(p.instantiate, tangents, primals), axis=axis)
 
 
 def _concatenate_transpose(ct, *xs, axis):
@@ -475,8 +479,9 @@ def _concatenate_transpose(ct, *xs, axis):
 
 def _concatenate_batch(axis_size, args, dims, *, axis):
     target = next(d for d in dims if d is not None)
-    moved = [x if d == target else p.move_axis(p.batch_to_front(x, d, axis_size), 0, target) for x, d in zip(args, dims)]
-    return concatenate(moved, axis + (axis >= target)), target
+    moved = [p.move_axis(p.batch_to_front(x, d, axis_size), 0, target) if d != target else x
+             for x, d in zip(args, dims)]
+    return concatenate(*moved, axis=axis + (axis >= target)), target
 
 
 def _concatenate_lower(ins, index, in_avals, out_aval, *, axis):
@@ -510,6 +515,6 @@ concatenate_p = Primitive(
     lower=_concatenate_lower)
 
 
-def concatenate(xs: Sequence, axis: int = 0):
+def concatenate(*xs, axis: int):
     """The arrays one after the other along `axis`; their other extents and their dtypes agree."""
-    return xs[0] if len(xs) == 1 else concatenate_p.bind(*xs, axis=axis)
+    return xs[0] if len(xs) == 1 and isinstance(xs[0], ArrayLike) else concatenate_p.bind(*xs, axis=axis)
