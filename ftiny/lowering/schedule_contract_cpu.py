@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from ftiny.lowering.schedule import Scheduled
 
 PANEL_BYTES = 256 * 1024  # of a private panel: half of a small second-level cache, and a safe stack frame
+CACHED_DEPTH = 2048  # products summed in one go
 LAUNCH_CYCLES = 30_000  # of one more kernel
 MAX_HEIGHT = 14
 
@@ -212,13 +213,17 @@ def _transposed(tile: Tile) -> bool:
 
 
 def _splits(tile: Tile, capabilities) -> int:
-    """Into how many parts to cut the depth so that every core has work; the longest axis is cut."""
+    """Into how many parts to cut the depth, so that every core has work and a part of a panel stays in cache.
+    The longest axis is cut."""
     outer = math.prod(a.extent for a in (*tile.contraction.batch, *tile.vector_outer, *tile.row_outer))
     tiles = outer * tile.panels * tile.row_tiles
-    if tiles >= 8 * capabilities.compute_units or tile.depth < 2048 or not tile.contraction.depth:
+    if tile.depth < 2048:
         return 1
     longest = max(a.extent for a in tile.contraction.depth)
-    wanted = min(4 * capabilities.compute_units, tile.depth // 512, longest)
+    wanted = tile.depth // CACHED_DEPTH
+    if tiles < 8 * capabilities.compute_units:
+        wanted = max(wanted, min(4 * capabilities.compute_units, tile.depth // 512))
+    wanted = min(wanted, longest)
     return -(-longest // -(-longest // max(wanted, 1)))
 
 
@@ -233,9 +238,11 @@ class _Writer:
         self.contraction = tile.contraction
         self.dtype = tile.contraction.state.dtype
         self.splits = splits
-        self._slice_rows(capabilities)
-        self.packed = self._packs()
         self._counter = count()
+        self._slice_rows(capabilities)
+        self.place = self._outer_place()
+        self._cut_depth()
+        self.packed = self._packs()
 
     def _slice_rows(self, capabilities) -> None:
         """Slices of the row tiles, enough for all cores; a slice reads a panel often enough to repay a copy."""
@@ -254,23 +261,21 @@ class _Writer:
 
     def _packs(self) -> bool:
         tile = self.tile
-        depth = -(-tile.depth // self.splits)
         dense = all(tile.vector.stride(a) <= tile.width for a in self.contraction.depth[-1:])
-        small = depth * tile.width * self.dtype.itemsize <= PANEL_BYTES
-        return self.per_slice >= 3 and not dense and small and self.splits == 1
+        small = self.depth_size * tile.width * self.dtype.itemsize <= PANEL_BYTES
+        return self.per_slice >= 3 and not dense and small
 
     def kernel(self) -> Kernel:
         """The kernel; its parameters are the operands and what the epilogue reads and writes."""
-        place = self._outer_place()
         body: list[Stmt] = [DeclareArray("tile", self.dtype, self.tile.height * self.tile.width)]
         if self.packed:
-            body.append(DeclareArray("packed", self.dtype, self.tile.depth * self.tile.width))
-            body.append(self._pack(place))
+            body.append(DeclareArray("packed", self.dtype, self.depth_size * self.tile.width))
+            body.append(self._pack())
         nest = self.contraction.nest
         params = self._params()
         sizes = sum(math.prod(self.contraction_value(p.name).shape) * p.dtype.itemsize for p in params)
         return Kernel(f"{nest.name}_product" if self.contraction.tail else nest.name, params,
-                      (self.panels, self.slices, self.batches), (1, 1, 1), (*body, *self._row_loop(place)),
+                      (self.panels, self.slices, self.batches), (1, 1, 1), (*body, *self._row_loop()),
                       self.contraction.flops, sizes, nest.equations)
 
     def contraction_value(self, name: str):
@@ -301,44 +306,41 @@ class _Writer:
 
     # ---- the depth
 
-    def _depth_loops(self, body: tuple[Stmt, ...], cut: Axis | None) -> tuple[Stmt, ...]:
-        for one in reversed(self.contraction.depth):
-            if one is cut:
-                chunk = -(-one.extent // self.splits)
-                inner = Axis(one.name, chunk)
-                uneven = one.extent % chunk != 0
-                stop = minimum(const(chunk), one.extent - self.part * chunk) if uneven else None
-                body = (For(inner, body, stop=stop),)
-            else:
-                body = (For(one, body),)
-        return body
+    def _cut_depth(self) -> None:
+        """The loops over (this part of) the depth: `depth_axes`, and where the depth stands in them."""
+        depth = list(self.contraction.depth)
+        self.depth_place: dict[Axis, Expr] = {a: axis_expr(a) for a in depth}
+        self.depth_stops: dict[Axis, Expr] = {}
+        if self.splits > 1:
+            cut = max(depth, key=lambda a: a.extent)
+            chunk = -(-cut.extent // self.splits)
+            inner = Axis(cut.name, chunk)
+            depth[depth.index(cut)] = inner
+            self.depth_place[cut] = simplify(self.part * chunk + axis_expr(inner))
+            if cut.extent % chunk:
+                self.depth_stops[inner] = simplify(minimum(const(chunk), cut.extent - self.part * chunk))
+        self.depth_axes = tuple(depth)
+        self.depth_size = math.prod(a.extent for a in depth)
+        self.packed_offset = flatten(map(axis_expr, depth), tuple(a.extent for a in depth)) * self.tile.width
 
-    def _depth_place(self) -> tuple[dict[Axis, Expr], Axis | None]:
-        depth = self.contraction.depth
-        place = {a: axis_expr(a) for a in depth}
-        if self.splits == 1:
-            return place, None
-        cut = max(depth, key=lambda a: a.extent)
-        chunk = -(-cut.extent // self.splits)
-        place[cut] = self.part * chunk + axis_expr(Axis(cut.name, chunk))
-        return place, cut
+    def _depth_loops(self, body: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
+        for one in reversed(self.depth_axes):
+            body = (For(one, body, stop=self.depth_stops.get(one)),)
+        return body
 
     def _lane_offsets(self) -> list[int]:
         tile = self.tile
         return [min(j * tile.lanes, tile.width - tile.lanes) for j in range(tile.vectors)]
 
-    def _pack(self, place: dict[Axis, Expr]) -> Stmt:
-        depth = self.contraction.depth
-        within, _ = self._depth_place()
-        source = self.tile.vector.offset({**place, **within})
-        target = flatten([axis_expr(a) for a in depth], tuple(a.extent for a in depth)) * self.tile.width
+    def _pack(self) -> Stmt:
+        source = self.tile.vector.offset({**self.place, **self.depth_place})
         lane = ramp(self.tile.lanes)
-        stores = tuple(Store("packed", simplify(target + o + lane),
+        stores = tuple(Store("packed", simplify(self.packed_offset + o + lane),
                              element(self.tile.vector.value.name, simplify(source + o + lane), self.dtype))
                        for o in self._lane_offsets())
-        return self._depth_loops(stores, None)[0]
+        return self._depth_loops(stores)[0]
 
-    def _row_loop(self, place: dict[Axis, Expr]) -> tuple[Stmt, ...]:
+    def _row_loop(self) -> tuple[Stmt, ...]:
         tile = self.tile
         if self.per_slice == 1:
             which: Expr = group(1, self.slices)
@@ -349,7 +351,7 @@ class _Writer:
         at = rows.pop(self.row_axes[-1])
         start = _start(at, tile.step, tile.row_axis.extent)
         first_row = simplify(at * tile.step - start)
-        inner = {**place, **rows, tile.row_axis: start}
+        inner = {**self.place, **rows, tile.row_axis: start}
         body = (*self._accumulate(inner), *self._epilogue(inner, first_row))
         if self.per_slice == 1:
             return body
@@ -360,17 +362,15 @@ class _Writer:
     def _accumulate(self, place: dict[Axis, Expr]) -> tuple[Stmt, ...]:
         tile, dtype = self.tile, self.dtype
         rows, vectors = range(tile.height), range(tile.vectors)
-        within, cut = self._depth_place()
         lane = ramp(tile.lanes)
+        place = {**place, **self.depth_place}
         if self.packed:
-            depth = self.contraction.depth
-            base = flatten([axis_expr(a) for a in depth], tuple(a.extent for a in depth)) * tile.width
-            source = "packed"
+            base, source = self.packed_offset, "packed"
         else:
-            base, source = tile.vector.offset({**place, **within}), tile.vector.value.name
+            base, source = tile.vector.offset(place), tile.vector.value.name
         body: list[Stmt] = [Declare(f"v{j}", dtype, element(source, simplify(base + o + lane), dtype), tile.lanes)
                             for j, o in enumerate(self._lane_offsets())]
-        row = tile.row.offset({**place, **within})
+        row = tile.row.offset(place)
         for i, distance in enumerate(self._row_distances()):
             body.append(Declare(f"r{i}", dtype, element(tile.row.value.name, simplify(row + distance), dtype)))
             body += [Assign(f"c{i}_{j}", variable(f"c{i}_{j}", dtype) + variable(f"r{i}", dtype) *
@@ -378,7 +378,7 @@ class _Writer:
         zero = [Declare(f"c{i}_{j}", dtype, const(0, dtype), tile.lanes) for i in rows for j in vectors]
         keep = [Store("tile", simplify(const(i * tile.width + o) + lane), variable(f"c{i}_{j}", dtype))
                 for i in rows for j, o in enumerate(self._lane_offsets())]
-        return (*zero, *self._depth_loops(tuple(body), cut), *keep)
+        return (*zero, *self._depth_loops(tuple(body)), *keep)
 
     def _row_distances(self) -> list[int]:
         """Elements from the tile's first row to each row, in the row operand: row_axis slowest."""
