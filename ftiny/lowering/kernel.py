@@ -33,7 +33,7 @@ class KernelError(ValueError):
 
 @dataclass(frozen=True)
 class Declare:
-    """A variable of `dtype` with `lanes` lanes, set to `value`, readable as variable(name, dtype).
+    """A variable of `dtype` with `lanes` lanes (0: as wide as `value`), readable as variable(name, dtype).
 
     A variable that is never assigned again prints as const.
     """
