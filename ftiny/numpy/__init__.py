@@ -13,6 +13,7 @@ Input: arrays, tracers, numpy arrays and Python scalars. Output: arrays. The roo
 
 A Python scalar beside an array adopts its dtype; see `ftiny.dtypes` for promotion.
 """
+# ruff: noqa: F401
 import numpy as _numpy
 
 from ftiny.core import ArrayLike as ndarray
@@ -36,7 +37,7 @@ from ftiny.dtypes import (
 )
 from ftiny.dtypes import dtype as dtype
 from ftiny.dtypes import promote as promote_types
-from ftiny.numpy import methods as _methods  # noqa: F401  (installs the operators)
+from ftiny.numpy import methods as _methods  # installs the operators
 from ftiny.numpy.common import broadcast_shapes
 from ftiny.numpy.contractions import (
     convolve,

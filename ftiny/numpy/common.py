@@ -8,7 +8,8 @@ which have equal dtypes and equal shapes; Python and numpy scalars become litera
 from __future__ import annotations
 
 import operator
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 

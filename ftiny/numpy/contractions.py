@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import math
 import operator
-from typing import Sequence
+from collections.abc import Sequence
 
 from ftiny import core, dtypes, primitives
 from ftiny.contraction import Direct, make_spec

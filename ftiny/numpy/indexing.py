@@ -16,8 +16,9 @@ from __future__ import annotations
 import builtins
 import math
 import operator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 
@@ -39,10 +40,10 @@ from ftiny.numpy.common import (
     shape_of,
 )
 from ftiny.numpy.creation import asarray, full
-from ftiny.numpy.manipulation import broadcast_to, expand_dims, moveaxis, ravel, reshape, stack
+from ftiny.numpy.manipulation import broadcast_to, moveaxis, ravel, reshape, stack
 from ftiny.source import located
 
-MODES = (None, "clip", "fill", "drop", "wrap", "promise_in_bounds")
+_PRIMITIVE_MODE = {"clip": "clip", "fill": "fill", "drop": "fill", "wrap": "clip", "promise_in_bounds": "promise"}
 
 # ---- parsing an index ------------------------------------------------------------------------------------------
 
@@ -222,28 +223,13 @@ def _gather_picks(x, layout: Layout, picks: list, mode: str | None, fill_value):
         if 0 in layout.batch:
             return full((*layout.shape,), 0, dtype_of(x))
         raise IndexOutOfBoundsError(located(f"an axis of size 0 (shape {shape}) has no element to pick"))
-    indices, inside = normalize_indices(picks, extents, layout.picks, layout.batch, mode, reading=True)
+    indices = normalize_indices(picks, extents, layout.picks, layout.batch, mode)
     others = len(shape) - len(layout.picks)
     offset = tuple(i if i < layout.place else i + len(layout.batch) for i in range(others))
     dims = primitives.GatherDims(offset_dims=offset, collapsed_slice_dims=layout.picks, start_index_map=layout.picks)
     sizes = tuple(1 if axis in layout.picks else extent for axis, extent in enumerate(shape))
-    found = primitives.gather(x, indices, dims=dims, slice_sizes=sizes, mode="promise" if mode == "promise_in_bounds" else "clip")
-    if inside is None:
-        return found
-    place = range(layout.place, layout.place + len(layout.batch))
-    mask = primitives.broadcast(inside, shape=shape_of(found), dims=tuple(place))
-    return ufuncs.where_scalar(mask, found, _fill_literal(dtype_of(x), fill_value))
-
-
-def _fill_literal(dtype: np.dtype, value) -> np.generic:
-    """What reads out of bounds give under mode 'fill': NaN, or the most extreme integer, as in JAX."""
-    if value is not None:
-        return scalar_literal(value, dtype)
-    if dtypes.is_inexact(dtype):
-        return scalar_literal(math.nan, dtype)
-    if dtype == dtypes.bool_:
-        return scalar_literal(True, dtype)
-    return scalar_literal(np.iinfo(dtype).max if dtypes.is_unsigned(dtype) else np.iinfo(dtype).min, dtype)
+    return primitives.gather(x, indices, dims=dims, slice_sizes=sizes, mode=_PRIMITIVE_MODE[mode or "clip"],
+                             fill_value=fill_value)
 
 
 def _must_check(indices) -> bool:
@@ -252,33 +238,25 @@ def _must_check(indices) -> bool:
         is_concrete(indices) and isinstance(core.current_trace(), core.EvalTrace)
 
 
-def normalize_indices(picks: list, extents: list[int], axes, batch: tuple[int, ...], mode: str | None, reading: bool):
-    """The index arrays counted from the front, as one integer array of shape (*batch, number of axes).
-
-    Also, when reading with mode 'fill', the mask of the places that are inside (else None).
-    """
-    if mode not in MODES:
-        raise ArgumentError(located(f"mode must be one of {', '.join(map(repr, MODES))}, not {mode!r}"))
-    columns, inside = [], None
-    dtype = dtypes.int64 if builtins.any(dtype_of(p).itemsize == 8 and not _must_check(p) for p in picks) else dtypes.int32
+def normalize_indices(picks: list, extents: list[int], axes, batch: tuple[int, ...], mode: str | None):
+    """The index arrays counted from the front, as one integer array of shape (*batch, number of axes)."""
+    if mode is not None and mode not in _PRIMITIVE_MODE:
+        modes = ", ".join(map(repr, _PRIMITIVE_MODE))
+        raise ArgumentError(located(f"mode must be None or one of {modes}, not {mode!r}"))
+    columns = []
+    wide = builtins.any(dtype_of(p).itemsize == 8 and not isinstance(p, np.ndarray) for p in picks)
     for indices, extent, axis in zip(picks, extents, axes):
         if mode is None and _must_check(indices):
             _check_bounds(indices, extent, axis)
-        if isinstance(indices, np.ndarray) and indices.size == 0:
-            indices = indices.astype(np.int32)
-        if not dtypes.is_unsigned(dtype_of(indices)):
-            if isinstance(indices, np.ndarray):
-                indices = np.where(indices < 0, indices + extent, indices)
-            else:
-                indices = ufuncs.where_scalar(ufuncs.less(indices, 0), ufuncs.add(indices, extent), indices)
+        if isinstance(indices, np.ndarray):
+            indices = np.where(indices < 0, indices + extent, indices)
+        elif not dtypes.is_unsigned(dtype_of(indices)):
+            indices = ufuncs.where_scalar(ufuncs.less(indices, 0), ufuncs.add(indices, extent), indices)
         if mode == "wrap":
             indices = ufuncs.remainder(indices, extent)
-        if mode in ("fill", "drop") and reading:
-            here = ufuncs.logical_and(ufuncs.greater_equal(indices, 0), ufuncs.less(indices, extent))
-            here = materialize(here, batch)
-            inside = here if inside is None else ufuncs.logical_and(inside, here)
-        columns.append(expand_dims(materialize(convert(indices, dtype), batch), len(batch)))
-    return (columns[0] if len(columns) == 1 else primitives.concatenate(*columns, axis=len(batch))), inside
+        indices = convert(indices, dtypes.int64 if wide else dtypes.int32)
+        columns.append(reshape(materialize(indices, batch), (*batch, 1)))
+    return columns[0] if len(columns) == 1 else primitives.concatenate(*columns, axis=len(batch))
 
 
 def _check_bounds(indices, extent: int, axis: int) -> None:
@@ -379,13 +357,13 @@ def _scatter_picks(x, items: list[Item], values, op: str, mode: str | None, uniq
     axes = tuple(item.axis for item in items if isinstance(item, (Pick, At)))
     picks = [np.asarray(item.index, np.int32) if isinstance(item, At) else item.indices
              for item in items if isinstance(item, (Pick, At))]
-    indices, _ = normalize_indices(picks, [shape[axis] for axis in axes], axes, layout.batch, mode, reading=False)
+    indices = normalize_indices(picks, [shape[axis] for axis in axes], axes, layout.batch, mode)
     window = tuple(i if i < layout.place else i + len(layout.batch) for i in range(others))
     kept = [item.count for item in items if isinstance(item, Range)]
     values = reshape(values, (*kept[:layout.place], *layout.batch, *kept[layout.place:]))
     dims = primitives.ScatterDims(update_window_dims=window, inserted_window_dims=axes, scatter_dims_to_operand_dims=axes)
     return primitives.scatter(x, indices, values, op=op, dims=dims, unique_indices=unique_indices,
-                              mode={None: "fill", "drop": "fill", "wrap": "clip", "promise_in_bounds": "promise"}.get(mode, mode))
+                              mode=_PRIMITIVE_MODE[mode or "drop"])
 
 
 class IndexUpdate:
@@ -396,7 +374,7 @@ class IndexUpdate:
     def __init__(self, array):
         self.array = array
 
-    def __getitem__(self, index) -> "IndexedUpdate":
+    def __getitem__(self, index) -> IndexedUpdate:
         return IndexedUpdate(self.array, index)
 
     def __repr__(self) -> str:
@@ -507,12 +485,11 @@ def take_along_axis(x, indices, axis: int | None = -1, mode: str | None = None, 
     x, indices = widen(x), widen(indices)
     if mode is None and not _must_check(indices):
         mode = "fill"
-    starts, inside = normalize_indices([indices], [shape_of(x)[axis]], (axis,), shape_of(indices), mode, reading=True)
+    starts = normalize_indices([indices], [shape_of(x)[axis]], (axis,), shape_of(indices), mode)
     dims = primitives.GatherDims(offset_dims=(), collapsed_slice_dims=(axis,), start_index_map=(axis,),
                                  operand_batching_dims=others, start_indices_batching_dims=others)
-    found = primitives.gather(x, starts, dims=dims, slice_sizes=(1,) * ndim,
-                              mode="promise" if mode == "promise_in_bounds" else "clip")
-    return found if inside is None else ufuncs.where_scalar(inside, found, _fill_literal(dtype_of(x), fill_value))
+    return primitives.gather(x, starts, dims=dims, slice_sizes=(1,) * ndim, mode=_PRIMITIVE_MODE[mode or "clip"],
+                             fill_value=fill_value)
 
 
 # ---- choosing by condition -------------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ Input: nothing; importing this module installs. Output: `x + y`, `x[i]`, `x.T`, 
 """
 from __future__ import annotations
 
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 from ftiny import core
 from ftiny.errors import TracerError

@@ -10,7 +10,7 @@ Most are one primitive after promotion and come from the tables at the end; the 
 from __future__ import annotations
 
 import math
-from typing import Callable
+from collections.abc import Callable
 
 import ml_dtypes
 import numpy as np
