@@ -27,7 +27,10 @@ from ftiny.lowering.plan_types import (
 FLOAT = numpy.dtype(numpy.float32)
 CHAINS, ROUNDS = 16, 4096
 
-OPENCL = "__kernel __attribute__((reqd_work_group_size({block},1,1))) void {name}(__global const float* x, __global float* y)"
+OPENCL = (
+    "__kernel __attribute__((reqd_work_group_size({block},1,1)))"
+    " void {name}(__global const float* x, __global float* y)"
+)
 CUDA = 'extern "C" __global__ void __launch_bounds__({block}) {name}(const float* x, float* y)'
 
 

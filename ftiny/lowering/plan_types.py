@@ -580,7 +580,8 @@ def _check_nested(
 
 def launch_buffers(launch: Launch, plan: Plan) -> tuple[frozenset[str], frozenset[str]]:
     """Names of the buffers that a launch may read and those it writes (and may read)."""
-    reads, writes = set(), set()
+    reads: set[str] = set()
+    writes: set[str] = set()
     for arg, param in zip(launch.args, plan.kernels[launch.kernel].params):
         if isinstance(arg, (Pointer, TensorMap)):
             (writes if param.written else reads).add(arg.buffer)

@@ -28,8 +28,8 @@ from ftiny.errors import DeviceError
 from ftiny.lowering import profile
 from ftiny.lowering.device import Device, Executable, Memory
 from ftiny.lowering.plan_types import (
-    Argument,
     Arena,
+    Argument,
     Branch,
     Buffer,
     Collective,
@@ -168,7 +168,7 @@ class Replay:
             self.driver.write(location, numpy.ascontiguousarray(array).reshape(array.shape))
 
     def _inner(self, plan: Plan, scratch: str | None) -> Inner:
-        return Inner(self.driver, plan, self.sources, lambda: self._at((scratch,))[0])
+        return Inner(self.driver, plan, self.sources, lambda: self.bound[self.numbers[scratch or ""]])
 
     def _prepare_scan(self, step: Loop) -> Callable[[], None]:
         body = self._inner(step.body, step.scratch)
@@ -383,7 +383,7 @@ class Instance:
 
     def _collect(self, memories: dict[int, Memory], given: Sequence[Memory]) -> list[Memory]:
         """One memory for each result; none is handed out twice or is also an argument's."""
-        out = []
+        out: list[Memory] = []
         for number in self.results:
             memory = memories.pop(number, None)
             if memory is None:

@@ -89,7 +89,7 @@ class NumpyExecutable(Executable):
             for memory, aval in zip(arguments, self.jaxpr.in_avals, strict=True)
         ]
         outs = interpret(self.jaxpr, arrays)
-        memories = [NumpyMemory(self.device, numpy.asarray(out)) for out in outs]
+        memories: list[Memory] = [NumpyMemory(self.device, numpy.asarray(out)) for out in outs]
         if profile.debug_level() >= 2:
             count = len(self.jaxpr.eqns)
             seconds = profile.format_seconds(time.perf_counter() - started)

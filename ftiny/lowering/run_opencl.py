@@ -107,7 +107,8 @@ class HostMemory(Memory):
 
     def __init__(self, device: Device, nbytes: int, block: Any, pool: Pool | None, size: int):
         super().__init__(device, nbytes, block.address if pool else block.ctypes.data)
-        self.block, self.pool, self.size, self.view = block, pool, size, None
+        self.block, self.pool, self.size = block, pool, size
+        self.view: weakref.ref | None = None
 
     @property
     def __array_interface__(self) -> dict[str, Any]:
@@ -221,7 +222,7 @@ class OpenCLDevice(Device):
         return OpenCLFunctions.find(self.cl)
 
     @cached_property
-    def capabilities(self) -> Capabilities:
+    def capabilities(self) -> Capabilities:  # type: ignore[override]
         """Asked of the driver; two facts are measured once on a machine and kept on disk."""
         handle = self.handle
         on_cpu = bool(handle.type & self.cl.device_type.CPU)
@@ -703,10 +704,10 @@ def probe(device: OpenCLDevice) -> tuple[bool, bool]:
     try:
         text = PROBE.replace("NAME", "plain") + PUSH + PROBE.replace("NAME", "pushed") + POP
         program = cl.Program(device.context, text).build(cache_dir=False)
-        names = ("plain", "pushed")
+        names = ["plain", "pushed"]
     except cl.Error:
         program = cl.Program(device.context, PROBE.replace("NAME", "plain")).build(cache_dir=False)
-        names = ("plain",)
+        names = ["plain"]
     a = numpy.arange(257, dtype=numpy.float32)[1:]  # an address that is a multiple of 4 only
     seconds, host_pointers = [], device.functions is not None
     for name in names:
