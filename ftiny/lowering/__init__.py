@@ -1,0 +1,47 @@
+"""The lowering: from a `Jaxpr` to something a device runs. `compile` calls the stages in order.
+
+    Jaxpr -simplify-> Jaxpr -fuse-> groups -build-> loop nests -schedule-> kernels -emit-> source text
+          -plan-> Plan -device.load-> Executable
+
+Every stage is a module of that name, and every arrow is a frozen type that prints itself and has a check.
+`FTINY_DEBUG` shows them: 1 a line per compilation, 3 the groups, 4 the loop nests, 5 the source.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from ftiny.core import Jaxpr
+
+if TYPE_CHECKING:
+    from ftiny.lowering.device import Device, Executable
+
+
+def compile(jaxpr: Jaxpr, device: Device, donated: Iterable[int] = ()) -> Executable:
+    """An executable that computes `jaxpr` on `device`.
+
+    Args:
+        jaxpr: the program. Its constants, if any, become leading arguments of the executable.
+        device: where it runs; on a numpy device it is interpreted.
+        donated: positions of arguments whose memory results may take over.
+    Returns:
+        `executable.run(memories) -> memories`, one for each argument and result.
+    """
+    from ftiny.lowering.compiler import Compiler
+    from ftiny.lowering.simplify import simplify
+
+    if device.capabilities.dialect == "numpy":
+        return device.load(jaxpr.close_over())
+    started = time.perf_counter()
+    simplified = simplify(jaxpr)
+    compiler = Compiler(device.capabilities)
+    compiler.clock("simplify", started)
+    plan = compiler.plan(simplified.jaxpr, donated)
+    started = time.perf_counter()
+    lines = {number: "; ".join(map(str, found)) for number, found in enumerate(simplified.sources)}
+    executable = device.load(plan, lines)
+    compiler.clock("load", started)
+    compiler.report(plan)
+    return executable

@@ -1,0 +1,112 @@
+"""The middle of the compiler: a simplified program becomes a `Plan`, and bodies of loops become plans inside it.
+
+Input: a `Jaxpr` as simplify.py leaves it, and a device's `Capabilities`. Output: a `Plan`. A `Compiler` lives for one
+compilation and remembers the loop nests it has seen: equal layers are scheduled and printed once.
+
+Worked example: a program of 24 equal layers has 24 times as many launches as one layer, and as many kernels as one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+
+from ftiny.core import Jaxpr
+from ftiny.lowering.build import Built, build, program_of
+from ftiny.lowering.fuse import Fused, check_groups, fuse
+from ftiny.lowering.loops import LoopNest
+from ftiny.lowering.plan import Item, Kernels, Single, make_plan
+from ftiny.lowering.plan_types import KernelSource, Plan, nested_plans
+from ftiny.lowering.profile import debug_level, log
+from ftiny.lowering.schedule import Scheduled, schedule
+
+
+class Compiler:
+    """One compilation: the device's capabilities, the kernels made so far, and the time spent in each stage."""
+
+    def __init__(self, capabilities) -> None:
+        self.capabilities = capabilities
+        self.seconds: dict[str, float] = {}
+        self._made: dict[LoopNest, tuple[tuple[KernelSource, ...], Scheduled]] = {}
+        self._named: dict[str, LoopNest] = {}
+
+    def clock(self, stage: str, started: float) -> None:
+        """Add the time since `started` to a stage."""
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
+
+    def plan(self, jaxpr: Jaxpr, donated: Iterable[int] = ()) -> Plan:
+        """The plan of a simplified program."""
+        started = time.perf_counter()
+        fused = fuse(jaxpr)
+        check_groups(fused)
+        self.clock("fuse", started)
+        if debug_level() >= 3:
+            log(3, str(fused))
+        items = self._items(fused)
+        started = time.perf_counter()
+        plan = make_plan(jaxpr, items, donated, {})
+        self.clock("plan", started)
+        return plan
+
+    def _items(self, fused: Fused) -> list[Item]:
+        program = program_of(fused)
+        items: list[Item] = []
+        for group in fused.groups:
+            if not group.is_kernel:
+                items.append(Single(group.kind, fused.jaxpr.eqns[group.folds[0].number]))
+                continue
+            if all(placed.var.aval.size == 0 for placed in group.outputs):
+                continue
+            started = time.perf_counter()
+            built = build(fused, group, program)
+            self.clock("build", started)
+            items += [self._kernels(one) for one in built]
+        return items
+
+    def _kernels(self, built: Built) -> Kernels:
+        """The kernels of a nest, made once for equal nests."""
+        key = replace(built.nest, equations=())
+        if key not in self._made:
+            log(4, str(built.nest))
+            self._made[key] = self._make(replace(key, name=self._unique_name(key)))
+        sources, scheduled = self._made[key]
+        named = tuple(replace(s, equations=built.nest.equations) for s in sources)
+        variables = dict(zip((a.name for a in built.nest.arguments), built.variables))
+        scratch = tuple((v.name, v.shape, v.storage, v.name.endswith(".counter")) for v in scheduled.scratch)
+        return Kernels(named, variables, scratch, built.in_place)
+
+    def _make(self, nest: LoopNest) -> tuple[tuple[KernelSource, ...], Scheduled]:
+        started = time.perf_counter()
+        scheduled = schedule(nest, self.capabilities)
+        self.clock("schedule", started)
+        started = time.perf_counter()
+        if self.capabilities.dialect == "cuda":
+            from ftiny.lowering.emit_cuda import emit
+        else:
+            from ftiny.lowering.emit_opencl import emit
+        sources = tuple(map(emit, scheduled.kernels))
+        self.clock("emit", started)
+        for source in sources:
+            log(5, source.text)
+        return sources, scheduled
+
+    def _unique_name(self, nest: LoopNest) -> str:
+        """The nest's name, with a piece of its hash if another nest of this program has it: never a counter, so that
+        the kernels of different programs can be shared."""
+        if self._named.setdefault(nest.name, nest) is nest:
+            return nest.name
+        return f"{nest.name}_{hashlib.sha256(str(nest).encode()).hexdigest()[:8]}"
+
+    def report(self, plan: Plan) -> None:
+        """One line about the compilation, at debug level 1; a line per host call, which is slow."""
+        if debug_level() < 1:
+            return
+        plans = list(nested_plans(plan))
+        kernels = {k for p in plans for k in p.kernels}
+        launches = sum(len(s.launches) for p in plans for s in p.steps if hasattr(s, "launches"))
+        times = ", ".join(f"{stage} {1e3 * t:.0f}" for stage, t in self.seconds.items())
+        log(1, f"compiled {len(kernels)} kernels, {launches} launches, arena {plan.arena_bytes} bytes; ms: {times}")
+        for step in (s for p in plans for s in p.steps if hasattr(s, "primitive")):
+            log(1, f"  on the host: {step.primitive.name} ({', '.join(step.ins)}) -> ({', '.join(step.outs)})")

@@ -1,0 +1,603 @@
+"""Fusion: the equations of a simplified program, grouped into kernels and other steps.
+
+Input: a `Jaxpr` from simplify.py. Output: a `Fused`: groups in an order in which they can run. A group is one kernel's
+work (map, fold, contract, cumulate, scatter, sort) or one step of another kind (host, scan, while, cond). It names the
+equations that need a loop nest (`folds`) and the values that it leaves in memory (`outputs`), each with the index at
+which the group's axes compute it. Equations that are index -> value functions belong to no group: they are inlined
+wherever they are read.
+
+Worked example, `exp(x - max(x)) / sum(exp(x - max(x)))` over the rows of f32[7,13]:
+
+    group 0 fold grid(i0:7) folds(reduce max over j0:13, reduce sum over j0:13) -> f:f32[7,13] at [i0, j0]
+
+One pass over the equations, in order. Groups carry an order number and depend on groups of lower numbers only; a fold or
+a value may join the group of the highest number among those it depends on, or a later one, so no cycle can arise. Whether
+it can join is tried on its expression: every value of the group must be read at the very point where the group has it.
+Before a value is read in a new group, `_prepare` chooses what goes through memory: the cut of fewest bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from math import prod
+
+from ftiny.core import Anchor, Atom, Eqn, Jaxpr, Literal, Var
+from ftiny.dtypes import COMPLEX, short_name
+from ftiny.lowering.access import (
+    STRUCTURAL,
+    Index,
+    Leaf,
+    Reader,
+    element_cost,
+    is_readable,
+    operand_point,
+)
+from ftiny.lowering.expr import Axis, axes_of, load, show
+from ftiny.lowering.expr import axis as axis_expr
+from ftiny.lowering.index import flatten, simplify, unflatten
+
+KERNELS = ("map", "fold", "contract", "cumulate", "scatter", "sort")
+SORT_LIMIT = 4096        # longer axes are sorted on the host: a rank costs a pass over the axis for each element
+_MAIN = 1 << 20          # groups that depend on arguments only are numbered below, and may be added at any time
+_CHEAP = 8.0             # computed again wherever it is read, even under a broadcast
+_OPERAND = 2.5           # computed inside a contraction's loads
+_KEPT = 32.0             # a group that computes such a value is the one to write it, should another need it
+_LONGEST = 200.0         # no value of a higher cost is left to be inlined
+_SHARED_INPUT_FREE = 1 << 16
+_MOST_OUTPUTS = 24
+_MOST_FOLDS = 6
+
+
+class FusionError(AssertionError):
+    """A grouping that breaks an invariant of this module: a fault of the compiler."""
+
+
+class _NotReadable(Exception):
+    """This value cannot be computed at this point of this group."""
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """A value and the index, in terms of the group's axes, at which the group computes it."""
+
+    var: Var
+    index: Index
+
+
+@dataclass(frozen=True, eq=False)
+class Folded:
+    """An anchor equation: its number, the axes it runs over and the value of each of its spec's indices."""
+
+    number: int
+    over: tuple[Axis, ...]
+    at: tuple[tuple[int, Axis], ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """One kernel or step; see the module docstring. `kept` are values it computes at one point only, fold results
+    among them; `outputs` is the part of them that is written to memory."""
+
+    kind: str
+    grid: tuple[Axis, ...]
+    folds: tuple[Folded, ...]
+    kept: tuple[Placed, ...]
+    outputs: tuple[Placed, ...]
+    order: int = 0
+
+    @property
+    def is_kernel(self) -> bool:
+        """Whether the group becomes a loop nest."""
+        return self.kind in KERNELS
+
+
+@dataclass(frozen=True, eq=False)
+class Fused:
+    """A program and its groups, in order of execution."""
+
+    jaxpr: Jaxpr
+    groups: tuple[Group, ...]
+
+    def __str__(self) -> str:
+        return "\n".join(_show_group(number, group, self.jaxpr) for number, group in enumerate(self.groups))
+
+
+def fuse(jaxpr: Jaxpr) -> Fused:
+    """Group the equations of a simplified program (no calls, no constants) in one pass."""
+    fuser = _Fuser(jaxpr)
+    for number, eqn in enumerate(jaxpr.eqns):
+        fuser.add(number, eqn)
+    opened = sorted((g for g in fuser.groups if g.outputs or g.kind not in KERNELS), key=lambda g: g.order)
+    return Fused(jaxpr, tuple(g.close() for g in opened))
+
+
+# --------------------------------------------------------------------------------- groups being made
+
+
+@dataclass(eq=False)
+class _Open:
+    """A group that may still grow."""
+
+    kind: str
+    order: int
+    grid: tuple[Axis, ...]
+    reader: Reader | None = None
+    folds: list[Folded] = field(default_factory=list)
+    kept: dict[Var, Index] = field(default_factory=dict)
+    outputs: dict[Var, Index] = field(default_factory=dict)
+    templates: list[tuple[tuple[int, ...], Index]] = field(default_factory=list)
+    states: set[Var] = field(default_factory=set)
+    inputs: set[Var] = field(default_factory=set)
+    local: dict[tuple[int, ...], tuple[Axis, ...]] = field(default_factory=dict)
+
+    @property
+    def grid_shape(self) -> tuple[int, ...]:
+        return tuple(a.extent for a in self.grid)
+
+    def local_axes(self, extents: tuple[int, ...]) -> tuple[Axis, ...]:
+        """Axes to fold over: the same ones for the same extents, so that folds can share values."""
+        if extents not in self.local:
+            first = sum(map(len, self.local.values()))
+            self.local[extents] = tuple(Axis(f"j{first + k}", n) for k, n in enumerate(extents))
+        return self.local[extents]
+
+    def add_template(self, shape: tuple[int, ...], index: Index) -> None:
+        if all(index != known for _, known in self.templates):
+            self.templates.append((shape, index))
+
+    def indices_for(self, shape: tuple[int, ...]) -> Iterable[Index]:
+        """The indices at which a value of `shape` might be computed by this group, one for each template."""
+        for template, index in self.templates:
+            if template == shape:
+                yield index
+            elif prod(template) == prod(shape):
+                yield _reindex(index, template, shape)
+
+    def close(self) -> Group:
+        def placed(table: dict[Var, Index]) -> tuple[Placed, ...]:
+            return tuple(Placed(v, i) for v, i in table.items())
+
+        return Group(self.kind, self.grid, tuple(self.folds), placed(self.kept), placed(self.outputs), self.order)
+
+
+def _reindex(index: Index, old: tuple[int, ...], new: tuple[int, ...]) -> Index:
+    """The index into an array of shape `new` that lies where `index` lies in shape `old`, row-major."""
+    if tuple(n for n in old if n > 1) == tuple(n for n in new if n > 1):
+        rest = iter([i for i, n in zip(index, old) if n > 1])
+        return tuple(next(rest) if n > 1 else axis_expr(Axis("one", 1)) for n in new)
+    names = tuple(Axis(f"d{k}", n) for k, n in enumerate(new))
+    where = unflatten(flatten(index, old), names)
+    return tuple(simplify(where[a]) for a in names)
+
+
+def grid_axes(shape: tuple[int, ...]) -> tuple[Axis, ...]:
+    """The axes i0, i1, ... of a grid."""
+    return tuple(Axis(f"i{k}", n) for k, n in enumerate(shape))
+
+
+def axis_index(axes: Iterable[Axis]) -> Index:
+    """The index that is the axes themselves."""
+    return tuple(map(axis_expr, axes))
+
+
+def same_index(index: Index, other: Index, shape: tuple[int, ...]) -> bool:
+    """Whether two simplified indices are one; along an axis of extent 1 every index is."""
+    return all(i is o or n == 1 for i, o, n in zip(index, other, shape))
+
+
+# ----------------------------------------------------------------------------------------- the pass
+
+
+class _Fuser:
+    """The state of the pass. A value is in memory (`written`), or computed by a group that has not been told to write it
+    (`home`), or neither: then it is inlined where it is read."""
+
+    def __init__(self, jaxpr: Jaxpr):
+        self.jaxpr = jaxpr
+        self.groups: list[_Open] = []
+        self.written: set[Var] = set(jaxpr.inputs)
+        self.home: dict[Var, _Open] = {}
+        self.definition: dict[Var, Eqn] = {}
+        self.order: dict[Var, int] = {v: -1 for v in jaxpr.inputs}
+        self.cost: dict[Var, float] = {}
+        self.results = {a for a in jaxpr.outputs if isinstance(a, Var)}
+        self._by_order: dict[int, _Open] = {}
+        self._maps: dict[tuple[bool, int], _Open] = {}
+        self._siblings: dict[tuple, _Open] = {}
+        self._read_by: dict[Var, _Open] = {}
+        self._count = {True: 0, False: _MAIN}
+        self._names: dict[Var, str] = {}
+
+    # ---- one equation
+
+    def add(self, number: int, eqn: Eqn) -> None:
+        """Take the next equation in."""
+        for var in eqn.outputs:
+            self._names[var] = f"v{len(self._names)}"
+        if is_readable(eqn):
+            self._add_readable(eqn)
+        else:
+            self._add_anchor(number, eqn)
+        for var in eqn.outputs:
+            if var in self.results:
+                self.materialise(var)
+
+    def _add_readable(self, eqn: Eqn) -> None:
+        order = max((self._order(a) for a in eqn.inputs), default=-1)
+        parts = {a for a in eqn.inputs if isinstance(a, Var) and a not in self.written}
+        cost = element_cost(eqn) + sum(self.cost.get(a, 0.0) for a in parts)
+        for var in eqn.outputs:
+            self.definition[var], self.order[var], self.cost[var] = eqn, order, cost
+        for var in eqn.outputs:
+            if cost > _LONGEST and not self._natural(var, None, write=False):
+                self._keep_in_new_map(var)
+
+    def _add_anchor(self, number: int, eqn: Eqn) -> None:
+        kind = anchor_kind(eqn)
+        if kind == "fold":
+            self._add_fold(number, eqn)
+        elif kind == "contract":
+            self._add_contract(number, eqn)
+        elif kind == "cumulate":
+            self._add_cumulate(number, eqn)
+        else:
+            self._add_step(kind, number, eqn)
+
+    def _order(self, atom: Atom) -> int:
+        return -1 if isinstance(atom, Literal) else self.order[atom]
+
+    # ---- anchors
+
+    def _add_fold(self, number: int, eqn: Eqn) -> None:
+        operand, spec = eqn.inputs[0], eqn.params["spec"]
+        extents = tuple(spec.extent[i] for i in spec.folded)
+        key = (spec.output_shape, extents)
+        natural = self._by_order.get(self._order(operand))
+        for group in dict.fromkeys((natural, self._siblings.get(key))):
+            if group is not None and group.kind == "fold" and group.grid_shape == spec.output_shape:
+                if self._join_fold(group, number, eqn, extents):
+                    return
+        self._prepare(None, [operand], prod(spec.output_shape) * prod(extents))
+        group = self._open("fold", grid_axes(spec.output_shape))
+        self._siblings[key] = group
+        if not self._join_fold(group, number, eqn, extents):
+            raise FusionError(f"{eqn.primitive} cannot be computed by a group of its own")
+
+    def _join_fold(self, group: _Open, number: int, eqn: Eqn, extents: tuple[int, ...]) -> bool:
+        operand, spec = eqn.inputs[0], eqn.params["spec"]
+        first = not group.folds
+        over = group.local_axes(extents)
+        at = dict(zip((*spec.output, *spec.folded), (*group.grid, *over)))
+        index, _ = operand_point(spec.operands[0], {i: axis_expr(a) for i, a in at.items()}, operand.aval.shape)
+        if not first and not self._worth_joining(group, operand, index, extents, over):
+            return False
+        before = set(group.inputs)
+        if not self._readable_at(group, operand, index):
+            return False
+        if not first and self._order(operand) < group.order and not self._shares(group, before, spec, extents):
+            return False
+        group.folds.append(Folded(number, over, tuple(at.items())))
+        if not spec.has_windows:
+            group.add_template(operand.aval.shape, index)
+        self._prepare(group, [operand], prod(spec.output_shape) * prod(extents))
+        self._own(group, eqn.outputs, axis_index(group.grid))
+        return True
+
+    def _worth_joining(self, group: _Open, operand: Atom, index: Index, extents: tuple[int, ...],
+                       over: tuple[Axis, ...]) -> bool:
+        """Whether a second pass over `over` in one kernel beats a kernel of its own, judged by parallelism."""
+        if len(group.folds) >= _MOST_FOLDS:
+            return False
+        if self._order(operand) < group.order:  # independent: it shares the pass, so it must be the same pass
+            return group.folds[0].over == over
+        return _rows_suffice(group, extents, index)
+
+    def _shares(self, group: _Open, before: set[Var], spec, extents: tuple[int, ...]) -> bool:
+        small = prod(spec.output_shape) * prod(extents) <= _SHARED_INPUT_FREE
+        return small or bool(before & group.inputs) and group.inputs - before < before
+
+    def _add_contract(self, number: int, eqn: Eqn) -> None:
+        spec = eqn.params["spec"]
+        for operand in eqn.inputs:
+            self._prepare_operand(operand)
+        group = self._open("contract", grid_axes(spec.output_shape))
+        over = group.local_axes(tuple(spec.extent[i] for i in spec.folded))
+        at = dict(zip((*spec.output, *spec.folded), (*group.grid, *over)))
+        group.folds.append(Folded(number, over, tuple(at.items())))
+        self._own(group, eqn.outputs, axis_index(group.grid))
+
+    def _prepare_operand(self, operand: Atom) -> None:
+        """A contraction reads each element many times: what is computed on the way is little or nothing."""
+        atom = operand
+        while isinstance(atom, Var) and not self._is_leaf(atom):
+            eqn = self.definition[atom]
+            if eqn.primitive.name not in STRUCTURAL or len(eqn.inputs) != 1:
+                break
+            atom = eqn.inputs[0]
+        if isinstance(atom, Literal) or atom in self.written:
+            return
+        if atom in self.home:
+            self._write(atom)
+        elif self.order[atom] < 0 and self.cost[atom] <= _OPERAND:
+            self._prepare(None, [atom], atom.aval.size)
+        else:
+            self.materialise(atom)
+
+    def _add_cumulate(self, number: int, eqn: Eqn) -> None:
+        operand, along = eqn.inputs[0], eqn.params["axis"]
+        shape = operand.aval.shape
+        self._prepare(None, [operand], operand.aval.size)
+        group = self._open("cumulate", grid_axes(shape[:along] + shape[along + 1:]))
+        over = group.local_axes((shape[along],))
+        index = axis_index((*group.grid[:along], *over, *group.grid[along:]))
+        group.folds.append(Folded(number, over))
+        group.templates[:] = [(shape, index)]
+        self._own(group, eqn.outputs, index)
+
+    def _add_step(self, kind: str, number: int, eqn: Eqn) -> None:
+        """A scatter or sort of its own, or a step that reads and writes whole arrays."""
+        for atom in eqn.inputs:
+            if kind in ("scatter", "sort"):
+                self._prepare(None, [atom], max(v.aval.size for v in eqn.outputs))
+            elif isinstance(atom, Var):
+                self.materialise(atom)
+        group = self._open(kind, ())
+        group.folds.append(Folded(number, ()))
+        for var in eqn.outputs:
+            self._own(group, [var], ())
+            self._write(var)
+
+    # ---- what goes through memory
+
+    def materialise(self, var: Var, before: _Open | None = None) -> bool:
+        """See that `var` is in memory (before `before` runs); false if no group can be had for it."""
+        if var in self.written:
+            return True
+        if var in self.home:
+            self._write(var)
+            return True
+        if self._natural(var, before, write=True):
+            return True
+        if before is not None and self.order[var] >= _MAIN:
+            return False
+        self._keep_in_new_map(var)
+        self._write(var)
+        return True
+
+    def _natural(self, var: Var, before: _Open | None, write: bool) -> bool:
+        """Place `var` in the last group that it depends on, or in a later one that maps the same points."""
+        early = self.order[var] < _MAIN
+        for group in (self._by_order.get(self.order[var]), self._maps.get((early, var.aval.size))):
+            if group is not None and group.order >= self.order[var] and (before is None or group.order < before.order):
+                if self._place(group, var, write):
+                    return True
+        return False
+
+    def _keep_in_new_map(self, var: Var) -> None:
+        self._prepare(None, self.definition[var].inputs, var.aval.size)
+        early = self.order[var] < _MAIN
+        group = self._open("map", grid_axes(var.aval.shape), early)
+        self._maps[(early, var.aval.size)] = group
+        if not self._place(group, var, write=False):
+            raise FusionError(f"{self.definition[var].primitive} cannot be computed by a group of its own")
+
+    def _place(self, group: _Open, var: Var, write: bool) -> bool:
+        """Let `group` compute `var`, if it has everything that it takes at the right point."""
+        if len(group.outputs) >= _MOST_OUTPUTS or group.kind not in ("map", "fold", "contract", "cumulate"):
+            return False
+        for index in group.indices_for(var.aval.shape):
+            local = axes_of(index) - set(group.grid)
+            if local and group.kind == "fold" and not _rows_suffice(group, tuple(a.extent for a in local), index):
+                continue
+            if self._readable_at(group, var, index):
+                self._prepare(group, self.definition[var].inputs, prod(a.extent for a in (*group.grid, *local)))
+                group.kept[var] = index
+                self.home[var], self.order[var], self.cost[var] = group, group.order, 0.0
+                if write:
+                    self._write(var)
+                return True
+        return False
+
+    def _prepare(self, group: _Open | None, atoms: Sequence[Atom], domain: int) -> None:
+        """Choose what `group` (None: one that is about to be opened) reads from memory to compute `atoms`.
+
+        `domain` is the number of points at which it computes. Values that other groups hold but do not write yet
+        are written, or something smaller that is computed from them; dear values that would be computed many times
+        are written as well.
+        """
+        pending = self._pending(group, atoms)
+        stack = [a for a in atoms if isinstance(a, Var)]
+        seen: set[Var] = set()
+        while stack:
+            var = stack.pop()
+            if var in seen or var in self.written:
+                continue
+            seen.add(var)
+            home = self.home.get(var)
+            if home is not None and home is group:
+                continue
+            if home is not None and (group is None or home.order < group.order):
+                self._write(var)
+                continue
+            if home is None and self._goes_through_memory(group, var, pending[var], domain):
+                continue
+            stack.extend(a for a in self.definition[var].inputs if isinstance(a, Var))
+            if home is None and group is not None and self.cost[var] >= _KEPT:
+                self._keep_inside(group, var)
+
+    def _goes_through_memory(self, group: _Open | None, var: Var, pending: frozenset[Var] | None, domain: int) -> bool:
+        if pending is None:  # it depends on the group itself
+            return False
+        eqn = self.definition[var]
+        if pending and eqn.primitive.name not in STRUCTURAL:
+            if var.aval.nbytes <= sum(v.aval.nbytes for v in pending) and self._natural(var, group, write=True):
+                return True
+        cost = self.cost[var]
+        if cost <= _CHEAP or eqn.primitive.name in STRUCTURAL:
+            return False
+        other = self._read_by.get(var)
+        again = other is not None and other is not group and cost >= 2 * _CHEAP
+        if 2 * var.aval.size <= domain or again:
+            return self.materialise(var, group)
+        if group is not None:
+            self._read_by[var] = group
+        return False
+
+    def _keep_inside(self, group: _Open, var: Var) -> None:
+        """Make `group` the home of a dear value that it computes at one point only."""
+        for index in group.indices_for(var.aval.shape):
+            assert group.reader is not None
+            if group.reader.knows(var, index):
+                group.kept[var] = index
+                self.home[var], self.order[var], self.cost[var] = group, group.order, 0.0
+                return
+
+    def _pending(self, group: _Open | None, atoms: Sequence[Atom]) -> dict[Var, frozenset[Var] | None]:
+        """For every value inlined on the way: what it needs that no memory holds yet; None if `group` computes it."""
+        found: dict[Var, frozenset[Var] | None] = {}
+        stack: list[tuple[Var, bool]] = [(a, False) for a in atoms if isinstance(a, Var)]
+        while stack:
+            var, expanded = stack.pop()
+            if var in found:
+                continue
+            if self._is_leaf(var):
+                own = group is not None and self.home.get(var) is group and var not in self.jaxpr.inputs
+                found[var] = None if own else frozenset() if var in self.written else frozenset((var,))
+                continue
+            inputs = [a for a in self.definition[var].inputs if isinstance(a, Var)]
+            if not expanded:
+                stack.append((var, True))
+                stack.extend((a, False) for a in inputs if a not in found)
+                continue
+            parts = [found[a] for a in inputs]
+            found[var] = None if None in parts else frozenset().union(*parts)  # type: ignore[arg-type]
+        return found
+
+    # ---- bookkeeping
+
+    def _is_leaf(self, var: Var) -> bool:
+        return var in self.written or var in self.home
+
+    def _open(self, kind: str, grid: tuple[Axis, ...], early: bool = False) -> _Open:
+        self._count[early] += 1
+        group = _Open(kind, self._count[early], grid)
+        group.reader = Reader(self.definition, self._leaf_of(group))
+        group.add_template(group.grid_shape, axis_index(grid))
+        self.groups.append(group)
+        self._by_order[group.order] = group
+        return group
+
+    def _own(self, group: _Open, outputs: Iterable[Var], index: Index) -> None:
+        """The results of an anchor are at home in its group."""
+        for var in outputs:
+            group.kept[var] = index
+            group.states.add(var)
+            self.home[var], self.order[var], self.cost[var] = group, group.order, 0.0
+            if var in self.results:
+                self._write(var)
+
+    def _write(self, var: Var) -> None:
+        self.written.add(var)
+        self.home[var].outputs[var] = self.home[var].kept[var]
+
+    def _readable_at(self, group: _Open, atom: Atom, index: Index) -> bool:
+        assert group.reader is not None
+        try:
+            group.reader.element(atom, index)
+        except _NotReadable:
+            return False
+        return True
+
+    def _leaf_of(self, group: _Open) -> Leaf:
+        def leaf(var: Var, index: Index):
+            if var in group.kept:
+                if not same_index(index, group.kept[var], var.aval.shape):
+                    raise _NotReadable
+                return load(self._name(var), index, var.aval.dtype) if var in group.states else None
+            home = self.home.get(var)
+            if home is None and var not in self.written:
+                return None
+            if home is not None and home.order >= group.order:
+                if var in self.definition:
+                    return None
+                raise _NotReadable
+            group.inputs.add(var)
+            return load(self._name(var), index, var.aval.dtype)
+
+        return leaf
+
+    def _name(self, var: Var) -> str:
+        return self._names.setdefault(var, f"v{len(self._names)}")
+
+
+def anchor_kind(eqn: Eqn) -> str:
+    """What kind of group an equation makes that is no index -> value function."""
+    kind = eqn.primitive.lower.kind if isinstance(eqn.primitive.lower, Anchor) else eqn.primitive.name
+    if any(a.aval.dtype in COMPLEX for a in (*eqn.inputs, *eqn.outputs)):
+        return kind if kind in ("scan", "while", "cond") else "host"
+    if kind == "reduce":
+        return "fold"
+    if kind == "sort" and eqn.inputs[0].aval.shape[eqn.params["axis"]] > SORT_LIMIT:
+        return "host"
+    return kind if kind in (*KERNELS, "scan", "while", "cond", "collective") else "host"
+
+
+def _rows_suffice(group: _Open, extents: tuple[int, ...], index: Index) -> bool:
+    """Whether one worker a grid point, passing repeatedly over `extents`, keeps a machine busy.
+
+    Long rows are fine where they lie contiguously; short ones may also lie across.
+    """
+    rows, row = prod(group.grid_shape), prod(extents)
+    if rows * row <= 8192:
+        return True
+    contiguous = not index or not axes_of((index[-1],)) <= set(group.grid)
+    return rows >= 32 and row <= (1 << 18 if contiguous else 2048)
+
+
+# ----------------------------------------------------------------------------- checking and printing
+
+
+def check_groups(fused: Fused) -> None:
+    """Raise `FusionError` unless every value that must be in memory is written by one group, before it is read."""
+    jaxpr = fused.jaxpr
+    definition = {v: e for e in jaxpr.eqns for v in e.outputs}
+    written: dict[Var, int] = {v: -1 for v in jaxpr.inputs}
+    for number, group in enumerate(fused.groups):
+        for placed in group.outputs:
+            if placed.var in written:
+                raise FusionError(f"group {number}: a value is written twice")
+            written[placed.var] = number
+    anchors = [f.number for g in fused.groups for f in g.folds]
+    if len(set(anchors)) != len(anchors):
+        raise FusionError("an equation is the anchor of two groups")
+    for number, group in enumerate(fused.groups):
+        _check_group(number, group, fused, definition, written)
+    for atom in jaxpr.outputs:
+        if isinstance(atom, Var) and atom not in written:
+            raise FusionError("a result of the program is written by no group")
+
+
+def _check_group(number: int, group: Group, fused: Fused, definition: dict[Var, Eqn], written: dict[Var, int]) -> None:
+    own = {v for f in group.folds for v in fused.jaxpr.eqns[f.number].outputs}
+    stack: list[Atom] = [p.var for p in group.outputs if p.var not in own]
+    stack += [a for f in group.folds for a in fused.jaxpr.eqns[f.number].inputs]
+    seen: set[Var] = set()
+    while stack:
+        var = stack.pop()
+        if isinstance(var, Literal) or var in seen or var in own or written.get(var, number) < number:
+            continue
+        seen.add(var)
+        if var not in definition or not is_readable(definition[var]):
+            raise FusionError(f"group {number} ({group.kind}) reads a value before anything has computed it: "
+                              f"{var.aval} of {definition[var].primitive if var in definition else 'an input'}")
+        stack.extend(definition[var].inputs)
+
+
+def _show_group(number: int, group: Group, jaxpr: Jaxpr) -> str:
+    folds = ", ".join(f"{jaxpr.eqns[f.number].primitive.show(jaxpr.eqns[f.number].params)}"
+                      + (f" over {' '.join(map(str, f.over))}" if f.over else "") for f in group.folds)
+    outputs = ", ".join(f"{short_name(p.var.aval.dtype)}[{','.join(map(str, p.var.aval.shape))}] at "
+                        f"[{', '.join(map(show, p.index))}]" for p in group.outputs)
+    grid = f" grid({', '.join(map(str, group.grid))})" if group.grid else ""
+    return f"group {number} {group.kind}{grid}{f' folds({folds})' if folds else ''} -> {outputs}"
