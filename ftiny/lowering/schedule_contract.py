@@ -318,3 +318,11 @@ def with_other_nests(contraction: Contraction, before: Iterable[LoopNest], kerne
         arrays += scheduled.scratch
     return Scheduled(tuple(kernels), tuple(arrays))
 
+def with_sum(write: Write, name: str, total: Expr) -> Write:
+    """The write with the loads of the sum replaced."""
+
+    def rewrite(node: Expr, args: tuple[Expr, ...]) -> Expr | None:
+        return total if node.op == "load" and node.attr == (name, 0) else None
+
+    expr, *guard = transform((write.expr, *write.roots()[2:]), rewrite)
+    return replace(write, expr=expr, guard=guard[0] if guard else None)

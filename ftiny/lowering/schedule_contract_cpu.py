@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import TYPE_CHECKING
 
-from ftiny.lowering.expr import Axis, Expr, const, loads, minimum, transform, variable
+from ftiny.lowering.expr import Axis, Expr, const, loads, minimum, variable
 from ftiny.lowering.expr import axis as axis_expr
 from ftiny.lowering.index import flatten, simplify, unflatten
 from ftiny.lowering.kernel import (
@@ -41,8 +41,13 @@ from ftiny.lowering.kernel import (
     group,
     ramp,
 )
-from ftiny.lowering.loops import Write
-from ftiny.lowering.schedule_contract import Contraction, axis_terms, split_sum, with_other_nests
+from ftiny.lowering.schedule_contract import (
+    Contraction,
+    axis_terms,
+    split_sum,
+    with_other_nests,
+    with_sum,
+)
 from ftiny.lowering.schedule_contract_operands import Operand, direct, join, materialised, placed
 
 if TYPE_CHECKING:
@@ -437,7 +442,7 @@ class _Writer:
             place[Axis("part", self.splits)] = self.part
         total = element("tile", simplify(number * tile.width + position), self.dtype)
         name = self.contraction.state.name
-        writes = [_with_sum(placed(w, place), name, total) for w in self.contraction.writes]
+        writes = [with_sum(placed(w, place), name, total) for w in self.contraction.writes]
         if len(writes) == 1:
             return tuple(Store(w.value, w.index[0], w.expr, w.guard) for w in writes)
         values = [Declare(f"out{next(self._counter)}", w.expr.dtype, w.expr, lanes) for w in writes]
@@ -450,12 +455,3 @@ def _start(number: Expr, step: int, extent: int) -> Expr:
     start = simplify(number * step)
     return start if extent % step == 0 else simplify(minimum(start, const(extent - step)))
 
-
-def _with_sum(write: Write, name: str, total: Expr) -> Write:
-    """The write with the loads of the sum replaced."""
-
-    def rewrite(node: Expr, args: tuple[Expr, ...]) -> Expr | None:
-        return total if node.op == "load" and node.attr == (name, 0) else None
-
-    expr, *guard = transform((write.expr, *write.roots()[2:]), rewrite)
-    return replace(write, expr=expr, guard=guard[0] if guard else None)

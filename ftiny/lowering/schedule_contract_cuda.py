@@ -1,0 +1,427 @@
+"""Contractions on a GPU: tiles in shared memory, a small block of the result in each thread's registers.
+
+Input: a `Contraction`. Output: kernels. All row axes are one flat row, all columns one flat column, the depth one
+flat index, so a convolution is a matrix product whose loaders work out n, p, q and r, s, c (implicit GEMM) and
+evaluate the operand's whole expression: nothing is materialised. While a block multiplies one tile of the
+depth, its threads have the next one on the way from memory into registers; two buffers take turns. Where
+the result has too few tiles to fill the processors, the threads of a block share out the depth of each tile
+(`slices`), or several blocks share out the whole depth (`splits`; a second nest adds up the parts).
+
+Worked example, x[128, 784] @ w[784, 1024] on 132 processors: 4 x 32 tiles of 32 x 32, one block of 256 threads
+each: 4 slices of 64 threads, a thread has 4 x 4 sums; 13 steps of 64 depths; the slices' sums meet in shared
+memory, then 256 threads write the tile, 4 elements each, the epilogue applied.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ftiny.lowering.expr import (
+    Axis,
+    Expr,
+    const,
+    floordiv,
+    loads,
+    logical_and,
+    mod,
+    substitute,
+    variable,
+    where,
+)
+from ftiny.lowering.expr import axis as axis_expr
+from ftiny.lowering.index import coefficient, multiple_of, simplify, unflatten
+from ftiny.lowering.kernel import (
+    Assign,
+    Barrier,
+    Declare,
+    DeclareArray,
+    For,
+    If,
+    Kernel,
+    Param,
+    Stmt,
+    Store,
+    element,
+    group,
+    local,
+    ramp,
+)
+from ftiny.lowering.schedule_contract import (
+    Contraction,
+    axis_terms,
+    linear,
+    split_sum,
+    with_other_nests,
+    with_sum,
+)
+from ftiny.lowering.schedule_contract_operands import placed
+
+if TYPE_CHECKING:
+    from ftiny.lowering.schedule import Scheduled
+
+THREADS = 256
+PADDING = 4  # elements after each depth of a shared tile: keeps 16-byte alignment, spreads columns over banks
+LATENCY = 700  # cycles of one step of the depth that has nothing else to do
+LAUNCH = 5_000  # cycles of one more kernel
+
+
+@dataclass(frozen=True)
+class Block:
+    """A tile of rows x columns, `depth` products at a time, each thread `row_step` x `column_step` sums, the
+    depth shared out over `slices` groups of threads, and over `splits` blocks."""
+
+    rows: int
+    columns: int
+    depth: int
+    row_step: int
+    column_step: int
+    slices: int = 1
+    splits: int = 1
+
+    @property
+    def per_slice(self) -> int:
+        """Threads of one slice; a slice covers the tile."""
+        return self.rows // self.row_step * (self.columns // self.column_step)
+
+
+BLOCKS = (
+    Block(128, 128, 8, 8, 8),
+    Block(128, 64, 16, 8, 4),
+    Block(64, 64, 16, 4, 4),
+    Block(128, 32, 16, 4, 4),
+    Block(64, 32, 32, 4, 4, 2),
+    Block(32, 32, 64, 4, 4, 4),
+    Block(16, 16, 64, 4, 4, 16),
+)
+
+
+def schedule_cuda(contraction: Contraction, capabilities) -> Scheduled | None:
+    """Kernels for the contraction, or None for a product with a vector, which ordinary folds do as well."""
+    if not contraction.rows or not contraction.columns:
+        return None
+    contraction = _oriented(contraction)
+    block = choose_block(contraction, capabilities)
+    return schedule_block(contraction, block, capabilities)
+
+
+def schedule_block(contraction: Contraction, block: Block, capabilities) -> Scheduled:
+    """Kernels for a given block."""
+    if block.splits > 1:
+        contraction, _ = split_sum(contraction, block.splits)
+    return with_other_nests(contraction, (), _Writer(contraction, block).kernel(), (), capabilities)
+
+
+def _oriented(contraction: Contraction) -> Contraction:
+    """With the operands' roles such that neighbouring columns are neighbours in the result."""
+    terms = axis_terms(contraction.writes[0].index[0])
+    if any(terms.get(a) == 1 for a in contraction.columns) or not any(terms.get(a) == 1 for a in contraction.rows):
+        return contraction
+    return replace(contraction, left=contraction.right, right=contraction.left, rows=contraction.columns,
+                   columns=contraction.rows)
+
+
+# --------------------------------------------------------------------------------- the choice
+
+
+def choose_block(contraction: Contraction, capabilities) -> Block:
+    """The block and split with the least estimated time."""
+    return min(_blocks(contraction, capabilities), key=lambda b: _cycles(contraction, b, capabilities))
+
+
+def _blocks(contraction: Contraction, capabilities) -> Iterator[Block]:
+    size = contraction.state.dtype.itemsize
+    depth = _size(contraction.depth)
+    for block in BLOCKS:
+        if shared_elements(block) * size > min(capabilities.shared_bytes, 48 * 1024):
+            continue
+        if size > 4 and block.row_step * block.column_step > 32:
+            continue
+        splits = 1
+        while splits == 1 or depth // splits >= 4 * block.depth and splits <= 256:
+            yield replace(block, splits=splits)
+            splits *= 2
+
+
+def shared_elements(block: Block) -> int:
+    """Elements of both shared tiles, two buffers each."""
+    return sum(_tile_elements(block))
+
+
+def _tile_elements(block: Block) -> tuple[int, int]:
+    left, right = (2 * block.depth * (extent + PADDING) for extent in (block.rows, block.columns))
+    # The slices' sums are added up in the left tile's memory.
+    return max(left, block.rows * block.columns * block.slices if block.slices > 1 else 0), right
+
+
+def _cycles(contraction: Contraction, block: Block, capabilities) -> float:
+    rows, columns, depth = (_size(a) for a in (contraction.rows, contraction.columns, contraction.depth))
+    tiles = -(-rows // block.rows) * -(-columns // block.columns) * _size(contraction.batch)
+    blocks = tiles * block.splits
+    steps = -(-depth // (block.depth * block.splits))
+    efficiency = 0.5 + 0.005 * block.row_step * block.column_step - 0.005 * block.slices
+    work = block.rows * block.columns * block.depth * steps / (128 * efficiency)
+    resident = 2 if block.row_step * block.column_step >= 64 else 4
+    waiting = steps * LATENCY * -(-blocks // (capabilities.compute_units * resident))
+    total = max(work * -(-blocks // capabilities.compute_units), waiting) + 2 * LATENCY
+    if block.splits > 1:
+        total += LAUNCH + block.splits * rows * columns * _size(contraction.batch) * 8 / 1000
+    return total
+
+
+def _size(axes: tuple[Axis, ...]) -> int:
+    return math.prod(a.extent for a in axes)
+
+
+# --------------------------------------------------------------------------------- the kernel
+
+
+class _Loader:
+    """How the block's threads bring one operand's tile to shared memory: `count` loads of `lanes` elements each.
+
+    The tile lies [depth][position + padding] in shared memory. Neighbouring threads take neighbours in
+    memory: along the depth where the operand is contiguous there, else along the rows or columns.
+    """
+
+    def __init__(self, name: str, expr: Expr, axes: tuple[Axis, ...], extent: int, writer: _Writer):
+        self.name, self.axes, self.extent, self.writer = name, axes, extent, writer
+        self.expr = linear((expr,), writer.contraction.nest)[0]
+        self.dtype = writer.dtype
+        self.size = _size(axes)
+        self.along_depth = self._contiguous_along_depth()
+        depth = writer.block.depth
+        self.lanes = 4 if depth * extent % (4 * THREADS) == 0 and self._vectors() else 1
+        self.count = max(1, depth * extent // (THREADS * self.lanes))
+
+    def _contiguous_along_depth(self) -> bool:
+        votes = 0
+        for node in loads((self.expr,)):
+            terms = axis_terms(node.args[0])
+            votes += any(terms.get(a) == 1 for a in self.writer.contraction.depth)
+            votes -= any(terms.get(a) == 1 for a in self.axes)
+        return votes > 0
+
+    def _vectors(self) -> bool:
+        """Whether the operand is a plain load of aligned groups of four neighbours, all inside or all outside."""
+        node, value = self.expr, None
+        if node.op != "load" or len(node.args) != 1:
+            return False
+        value = self.writer.contraction.nest.value(node.attr[0])
+        fast = self.writer.contraction.depth if self.along_depth else self.axes
+        total = _size(fast)
+        if value.storage != self.dtype or self.dtype.itemsize != 4 or total % 4:
+            return False
+        step = Axis("group_of_four", total // 4)
+        flat = simplify(axis_expr(step) * 4 + ramp(4))
+        offset = simplify(substitute((node.args[0],), unflatten(flat, fast))[0])
+        if coefficient(offset, ramp(4)) != 1:
+            return False
+        return multiple_of(simplify(offset - ramp(4))) % 4 == 0
+
+    def _positions(self, number: int) -> tuple[Expr, Expr]:
+        """(depth, position) in the tile of this thread's load `number`; its first element if it has several."""
+        index = simplify((local(0, THREADS) + number * THREADS) * self.lanes)
+        fast = self.writer.block.depth if self.along_depth else self.extent
+        inner, outer = simplify(mod(index, const(fast))), simplify(floordiv(index, const(fast)))
+        return (inner, outer) if self.along_depth else (outer, inner)
+
+    def inside(self, number: int) -> Expr:
+        """Whether this thread has a load `number` at all: small tiles have fewer elements than threads."""
+        total = self.writer.block.depth * self.extent
+        index = (local(0, THREADS) + number * THREADS) * self.lanes
+        return simplify(index < total)
+
+    def value(self, number: int, first_depth: Expr, first: Expr) -> Expr:
+        """What load `number` brings; 0 outside the operand."""
+        writer = self.writer
+        at_depth, at = self._positions(number)
+        depth, position = simplify(first_depth + at_depth), simplify(first + at)
+        guard = simplify(logical_and(position < self.size, depth < writer.depth_size, self.inside(number)))
+        lane = ramp(self.lanes)
+        place = {**writer.place, **unflatten(simplify(depth + lane if self.along_depth else depth),
+                                             writer.contraction.depth)}
+        place.update(unflatten(simplify(position if self.along_depth else position + lane), self.axes))
+        return simplify(where(guard, substitute((self.expr,), place)[0], const(0, self.dtype)))
+
+    def store(self, number: int, buffer: Expr, value: Expr) -> Stmt:
+        """Put what load `number` brought into the shared tile."""
+        at_depth, at = self._positions(number)
+        pitch = self.extent + PADDING
+        offset = (buffer * self.writer.block.depth + at_depth) * pitch + at
+        offset = offset + ramp(self.lanes) * (pitch if self.along_depth else 1)
+        inside = self.inside(number)
+        return Store(self.name, simplify(offset), value, None if inside.op == "const" else inside)
+
+
+class _Writer:
+    """Makes the product's kernel for a block."""
+
+    def __init__(self, contraction: Contraction, block: Block):
+        self.contraction, self.block = contraction, block
+        self.dtype: np.dtype = contraction.state.dtype
+        self._counter = count()
+        self.depth_size = _size(contraction.depth)
+        self.steps = -(-self.depth_size // (block.depth * block.splits))
+        self._place_block()
+        self.left = _Loader("left_tile", contraction.left, contraction.rows, block.rows, self)
+        self.right = _Loader("right_tile", contraction.right, contraction.columns, block.columns, self)
+        thread = simplify(mod(local(0, THREADS), const(block.per_slice)))
+        self.slice = simplify(floordiv(local(0, THREADS), const(block.per_slice)))
+        across = block.columns // block.column_step
+        self.thread_row, self.thread_column = simplify(floordiv(thread, const(across))), simplify(
+            mod(thread, const(across)))
+
+    def _place_block(self) -> None:
+        """The block's batch axes, first row and column, and part of the depth, from its number."""
+        block, contraction = self.block, self.contraction
+        rows, columns = _size(contraction.rows), _size(contraction.columns)
+        part = Axis("part", block.splits)
+        tiles = (*contraction.batch, part, Axis("row_tile", -(-rows // block.rows)),
+                 Axis("column_tile", -(-columns // block.columns)))
+        self.blocks = _size(tiles)
+        place = dict(unflatten(group(0, self.blocks), tiles))
+        self.first_column = simplify(place.pop(tiles[-1]) * block.columns)
+        self.first_row = simplify(place.pop(tiles[-2]) * block.rows)
+        self.part = place.pop(part)
+        self.place = place
+
+    def kernel(self) -> Kernel:
+        """The kernel; its parameters are what the operands and the epilogue read and write."""
+        nest = self.contraction.nest
+        params = self._params()
+        sizes = sum(math.prod(self.contraction.value(p.name).shape) * p.dtype.itemsize for p in params)
+        name = f"{nest.name}_product" if self.contraction.tail else nest.name
+        return Kernel(name, params, (self.blocks, 1, 1), (THREADS, 1, 1), tuple(self._body()), self.contraction.flops,
+                      sizes, nest.equations)
+
+    def _params(self) -> tuple[Param, ...]:
+        contraction = self.contraction
+        written = [w.value for w in contraction.writes]
+        roots = [contraction.left, contraction.right, *(r for w in contraction.writes for r in w.roots())]
+        names = [n.attr[0] for n in loads(roots) if n.attr[0] != contraction.state.name]
+        names = list(dict.fromkeys([*names, *written]))
+        return tuple(Param(n, contraction.value(n).storage, "pointer", n in written) for n in names)
+
+    def _body(self) -> Iterator[Stmt]:
+        block, dtype = self.block, self.dtype
+        for loader, size in zip((self.left, self.right), _tile_elements(block)):
+            yield DeclareArray(loader.name, dtype, size, "shared")
+        for name, size in (("sums", block.row_step * block.column_step), ("rows", block.row_step),
+                           ("columns", block.column_step)):
+            yield DeclareArray(name, dtype, size)
+        clear = Axis("clear", block.row_step * block.column_step)
+        yield For(clear, (Store("sums", axis_expr(clear), const(0, dtype)),), unroll=True)
+        yield from self._depth_steps()
+        yield from self._epilogue()
+
+    # ---- the depth
+
+    def _depth_steps(self) -> Iterator[Stmt]:
+        step = Axis("step", self.steps)
+        base = simplify(self.part * (self.steps * self.block.depth))
+        for loader, first in self._loaders():
+            for number in range(loader.count):
+                yield Declare(f"{loader.name}_{number}", self.dtype, loader.value(number, base, first), loader.lanes)
+        yield from self._put(const(0))
+        yield Barrier()
+        if self.steps == 1:
+            yield self._multiply(const(0))
+            return
+        following = simplify(base + (axis_expr(step) + 1) * self.block.depth)
+        fetch = tuple(Assign(f"{loader.name}_{number}", loader.value(number, following, first))
+                      for loader, first in self._loaders() for number in range(loader.count))
+        more = simplify(axis_expr(step) < self.steps - 1)
+        current, other = simplify(axis_expr(step) % 2), simplify((axis_expr(step) + 1) % 2)
+        yield For(step, (If(more, fetch), self._multiply(current), If(more, tuple(self._put(other))), Barrier()))
+
+    def _loaders(self) -> tuple[tuple[_Loader, Expr], ...]:
+        return (self.left, self.first_row), (self.right, self.first_column)
+
+    def _put(self, buffer: Expr) -> Iterator[Stmt]:
+        for loader, _ in self._loaders():
+            for number in range(loader.count):
+                yield loader.store(number, buffer, variable(f"{loader.name}_{number}", self.dtype))
+
+    def _multiply(self, buffer: Expr) -> Stmt:
+        """The sums of this thread grow by its slice of the tile in `buffer`."""
+        block, dtype = self.block, self.dtype
+        share = Axis("depth", block.depth // block.slices)
+        depth = simplify(buffer * block.depth + self.slice * share.extent + axis_expr(share))
+        body: list[Stmt] = []
+        for array, loader, thread, step in (("rows", self.left, self.thread_row, block.row_step),
+                                            ("columns", self.right, self.thread_column, block.column_step)):
+            for first in range(0, step, 4):
+                source = depth * (loader.extent + PADDING) + self._strip(first, thread, step, loader.extent) + ramp(4)
+                body.append(Store(array, const(first) + ramp(4), element(loader.name, simplify(source), dtype)))
+        row, column = Axis("i", block.row_step), Axis("j", block.column_step)
+        at = simplify(axis_expr(row) * block.column_step + axis_expr(column))
+        product = element("rows", axis_expr(row), dtype) * element("columns", axis_expr(column), dtype)
+        add = Store("sums", at, element("sums", at, dtype) + product)
+        body.append(For(row, (For(column, (add,), unroll=True),), unroll=True))
+        return For(share, tuple(body), unroll=True)
+
+    @staticmethod
+    def _strip(first: int, thread: Expr, step: int, extent: int) -> Expr:
+        """Where this thread's strip of four positions starts: strips of one thread are apart by a part of the
+        tile, so that neighbouring threads read neighbouring strips."""
+        return thread * 4 + first // 4 * (extent * 4 // step)
+
+    # ---- the epilogue
+
+    def _epilogue(self) -> Iterator[Stmt]:
+        block = self.block
+        if block.slices == 1:
+            row, column = Axis("i", block.row_step), Axis("j", block.column_step)
+            at_row = self._position(row, self.thread_row, block.rows, block.row_step)
+            at_column = self._position(column, self.thread_column, block.columns, block.column_step)
+            total = element("sums", simplify(axis_expr(row) * block.column_step + axis_expr(column)), self.dtype)
+            inner = For(column, self._writes(at_row, at_column, total), unroll=True)
+            yield For(row, (inner,), unroll=True)
+            return
+        yield Barrier()
+        yield from self._share_sums()
+        yield Barrier()
+        each = Axis("each", block.rows * block.columns // THREADS)
+        index = simplify(axis_expr(each) * THREADS + local(0, THREADS))
+        tile = block.rows * block.columns
+        total = element("left_tile", index, self.dtype)
+        for number in range(1, block.slices):
+            total = total + element("left_tile", simplify(index + number * tile), self.dtype)
+        writes = self._writes(simplify(floordiv(index, const(block.columns))), simplify(
+            mod(index, const(block.columns))), total)
+        yield For(each, writes, unroll=True)
+
+    def _share_sums(self) -> Iterator[Stmt]:
+        block = self.block
+        row, column = Axis("i", block.row_step), Axis("j", block.column_step)
+        at = self.slice * block.rows + self._position(row, self.thread_row, block.rows, block.row_step)
+        at = simplify(at * block.columns + self._position(column, self.thread_column, block.columns, block.column_step))
+        total = element("sums", simplify(axis_expr(row) * block.column_step + axis_expr(column)), self.dtype)
+        yield For(row, (For(column, (Store("left_tile", at, total),), unroll=True),), unroll=True)
+
+    def _position(self, one: Axis, thread: Expr, extent: int, step: int) -> Expr:
+        """The tile's row (or column) of this thread's number `one`."""
+        return simplify(thread * 4 + floordiv(axis_expr(one), const(4)) * (extent * 4 // step)
+                        + mod(axis_expr(one), const(4)))
+
+    def _writes(self, at_row: Expr, at_column: Expr, total: Expr) -> tuple[Stmt, ...]:
+        """All writes of one element: values first, then stores, as an output may lie where an input does."""
+        contraction = self.contraction
+        row, column = simplify(self.first_row + at_row), simplify(self.first_column + at_column)
+        place = {**self.place, **unflatten(row, contraction.rows), **unflatten(column, contraction.columns)}
+        if self.block.splits > 1:
+            place[Axis("part", self.block.splits)] = self.part
+        inside = simplify(logical_and(row < _size(contraction.rows), column < _size(contraction.columns)))
+        writes = [with_sum(placed(w, place), contraction.state.name, total) for w in contraction.writes]
+        if len(writes) == 1:
+            stores: tuple[Stmt, ...] = tuple(Store(w.value, w.index[0], w.expr, w.guard) for w in writes)
+        else:
+            values = [Declare(f"out{next(self._counter)}", w.expr.dtype, w.expr) for w in writes]
+            stores = (*values, *(Store(w.value, w.index[0], variable(v.name, v.dtype), w.guard)
+                                 for w, v in zip(writes, values)))
+        return stores if inside.op == "const" else (If(inside, stores),)
