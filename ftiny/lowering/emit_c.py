@@ -537,7 +537,7 @@ class Printer:
         if op == "bitcast":
             return self._bitcast(node, texts[0], kinds[0], kind, lanes)
         if op == "raw_cast":
-            return dialect.convert(texts[0], kinds[0], kind, lanes)
+            return self.dialect.convert(texts[0], kinds[0], kind, lanes)
         if op == "select":
             return self._select(node, texts, kinds, kind, lanes)
         # The kind to compute in: an int64 index that fits may have operands that do not.
@@ -552,7 +552,8 @@ class Printer:
             return f"(-{texts[0]})"
         if op == "not":
             return self._not(texts[0], kind, lanes)
-        if (op in INFIX and not (kinds[0] == BOOL and op in ("add", "sub", "mul"))) or (op == "div" and kind.kind == "f"):
+        infix = op in INFIX and not (kinds[0] == BOOL and op in ("add", "sub", "mul"))
+        if infix or (op == "div" and kind.kind == "f"):
             return self._infix(node, texts, kinds, common, kind, lanes)
         return self._function(node, texts, kinds, common, kind, lanes)
 

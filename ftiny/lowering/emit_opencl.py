@@ -323,12 +323,13 @@ class OpenCL(Dialect):
             kind = self.type_name(storage, 1)
             step = {"add": "seen + v", "mul": "seen * v", "minimum": "(v < seen || v != v) ? v : seen",
                     "maximum": "(v > seen || v != v) ? v : seen"}[stmt.op]
+            put = f"as_{word}(({kind})({step}))"
             exchange = "atom_cmpxchg" if word == "ulong" else "atomic_cmpxchg"
             pragma = ("#pragma OPENCL EXTENSION cl_khr_int64_base_atomics : enable\n" if word == "ulong" else "")
             printer.add_helper(name, f"{pragma}static inline {kind} {name}(volatile __global {kind}* p, {kind} v) {{\n"
                                f"    {word} old = as_{word}(*p), now;\n    do {{\n        now = old;\n"
                                f"        {kind} seen = as_{kind}(now);\n"
-                               f"        old = {exchange}((volatile __global {word}*)p, now, as_{word}(({kind})({step})));\n"
+                               f"        old = {exchange}((volatile __global {word}*)p, now, {put});\n"
                                f"    }} while (old != now);\n    return as_{kind}(old);\n}}")
         return f"{name}({address}, {bare(value)})"
 

@@ -559,15 +559,12 @@ def _evaluate_load(node: Expr, args: list[np.ndarray], read: Callable) -> np.nda
     if len(args) == rank:
         return np.asarray(read(name, tuple(args))).astype(node.dtype, copy=False)
     guard, other = args[rank:]
-    shape = np.broadcast_shapes(*(a.shape for a in args))
-    result = np.broadcast_to(other, shape).astype(node.dtype)
-    mask = np.broadcast_to(guard, shape)
-    if mask.any():
-        # Only the guarded-in elements are read, so an out-of-range index elsewhere goes unnoticed and
-        # one inside is an error.
-        index = tuple(np.broadcast_to(i, shape)[mask] for i in args[:rank])
-        result[mask] = np.broadcast_to(read(name, index), (int(mask.sum()),)).astype(node.dtype)
-    return result
+    if not np.any(guard):
+        return np.broadcast_to(other, np.broadcast_shapes(guard.shape, other.shape)).astype(node.dtype)
+    # Where the guard fails the index may be anything; element 0 is read instead and not used. An index
+    # out of range where the guard holds still is an error.
+    index = tuple(np.where(guard, i, 0) for i in args[:rank])
+    return np.where(guard, np.asarray(read(name, index)).astype(node.dtype, copy=False), other)
 
 
 # --------------------------------------------------------------------------------------- printing
