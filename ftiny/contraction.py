@@ -207,8 +207,8 @@ def check_spec(spec: Spec) -> None:
         if len(set(indices)) != len(indices) or set(indices) & windowed:
             raise ShapeError(located(f"contraction {spec}: an index is windowed twice"))
         windowed |= set(indices)
-        if any(w.stride == 0 or w.dilation == 0 or w.base <= 0 for w in windows):
-            raise ShapeError(located(f"contraction {spec}: strides and dilations must not be 0, base must be positive"))
+        if any(w.stride <= 0 or w.dilation == 0 or w.base <= 0 for w in windows):
+            raise ShapeError(located(f"contraction {spec}: stride and base must be positive, dilation not 0"))
     _check_summed(spec)
 
 
