@@ -26,12 +26,18 @@ Rules of a plan (`check_plan` tests them):
 
 from __future__ import annotations
 
+import base64
+import importlib
+import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
+import ml_dtypes  # noqa: F401  (makes numpy.dtype("bfloat16") known)
 import numpy
+
+from ftiny.core import Primitive
 
 ALIGNMENT = 512  # bytes; a sub-buffer's offset on every OpenCL device seen so far, and more than CUDA asks for
 
@@ -615,3 +621,89 @@ def nested_plans(plan: Plan) -> Iterator[Plan]:
             inner = step.branches
         for nested in inner:
             yield from nested_plans(nested)
+
+
+# ---------------------------------------------------------------- JSON
+
+FORMAT = 1  # raised whenever the fields of the types above change
+
+
+def plan_to_json(plan: Plan) -> str:
+    """The plan as text from which `plan_from_json` makes an equal plan, in this or another process. Raises
+    `PlanError` if a host call's parameters hold what has no text, such as a Python function."""
+    return json.dumps([FORMAT, _encode(plan)], separators=(",", ":"))
+
+
+def plan_from_json(text: str) -> Plan:
+    """The plan of `plan_to_json`. Raises `PlanError` if the text is not that of a plan of this version."""
+    try:
+        version, value = json.loads(text)
+        plan = _decode(value) if version == FORMAT else None
+    except (ValueError, TypeError, KeyError, AttributeError, ImportError) as error:
+        raise PlanError(f"this text is no plan: {error}") from error
+    if not isinstance(plan, Plan):
+        raise PlanError(f"this text is no plan of format {FORMAT}")
+    return plan
+
+
+def _encode(value: Any) -> Any:
+    """A JSON value: tuples are JSON arrays, everything else that JSON lacks is an object with one key."""
+    if value is None or isinstance(value, (bool, int, str)) or type(value) is float:
+        return value
+    if isinstance(value, tuple) and type(value) is tuple:
+        return [_encode(item) for item in value]
+    if isinstance(value, (numpy.ndarray, numpy.generic)):
+        data = base64.b64encode(value.tobytes()).decode()
+        return {"array": [value.dtype.name, list(value.shape), data, isinstance(value, numpy.generic)]}
+    if isinstance(value, numpy.dtype):
+        return {"dtype": value.name}
+    if isinstance(value, bytes):
+        return {"bytes": base64.b64encode(value).decode()}
+    if isinstance(value, complex):
+        return {"complex": [value.real, value.imag]}
+    if isinstance(value, list):
+        return {"list": [_encode(item) for item in value]}
+    if isinstance(value, frozenset):
+        return {"set": [_encode(item) for item in sorted(value)]}
+    if isinstance(value, dict):
+        return {"dict": [[_encode(key), _encode(item)] for key, item in value.items()]}
+    if isinstance(value, Primitive):
+        return {"primitive": value.name}
+    kind = type(value)
+    if is_dataclass(kind) and kind.__module__.startswith("ftiny."):
+        items = [_encode(getattr(value, each.name)) for each in fields(value)]
+        return {f"{kind.__module__}:{kind.__qualname__}": items}
+    raise PlanError(f"a {kind.__name__} cannot be written as text: {value!r}")
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_decode(item) for item in value)
+    if not isinstance(value, dict):
+        return value
+    ((kind, content),) = value.items()
+    if kind == "array":
+        name, shape, data, is_scalar = content
+        array = numpy.frombuffer(base64.b64decode(data), numpy.dtype(name)).reshape(shape)
+        return array[()] if is_scalar else array
+    if kind == "dtype":
+        return numpy.dtype(content)
+    if kind == "bytes":
+        return base64.b64decode(content)
+    if kind == "complex":
+        return complex(*content)
+    if kind == "list":
+        return [_decode(item) for item in content]
+    if kind == "set":
+        return frozenset(_decode(item) for item in content)
+    if kind == "dict":
+        return {_decode(key): _decode(item) for key, item in content}
+    if kind == "primitive":
+        return Primitive.registry[content]
+    module, _, name = kind.partition(":")
+    if not module.startswith("ftiny."):
+        raise ValueError(f"unknown kind {kind!r}")
+    found = getattr(importlib.import_module(module), name)
+    if not (isinstance(found, type) and is_dataclass(found)):
+        raise ValueError(f"{kind!r} is no dataclass")
+    return found(*(_decode(item) for item in content))
