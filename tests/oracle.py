@@ -1,0 +1,40 @@
+"""jax as the reference of the tests: on the CPU, compiled cheaply, under the same names as ftiny.
+
+`jax_library()` and `ftiny_library()` give a namespace with numpy, lax, nn, random and the transformations, so that one
+expression of a test runs in both: `(lambda m, x: m.nn.softmax(x))(jax_library(), x)`. Import this before jax.
+"""
+from __future__ import annotations
+
+import os
+from functools import cache
+from types import SimpleNamespace
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# The reference programs run once each, so what counts is the time that XLA takes to compile them.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
+                                   "--xla_cpu_use_fusion_emitters=false")
+
+NAMES = ("jit", "vmap", "grad", "value_and_grad", "jvp", "vjp", "hessian", "custom_jvp", "custom_vjp")
+
+
+@cache
+def jax_library() -> SimpleNamespace:
+    """jax: numpy, lax, nn, random, special (jax.scipy.special) and the transformations."""
+    import jax
+    import jax.scipy.special
+
+    return SimpleNamespace(numpy=jax.numpy, lax=jax.lax, nn=jax.nn, random=jax.random, special=jax.scipy.special,
+                           is_jax=True, **{name: getattr(jax, name) for name in NAMES})
+
+
+@cache
+def ftiny_library() -> SimpleNamespace:
+    """The same of ftiny; `special` is `ftiny.lax`."""
+    import ftiny
+    import ftiny.lax
+    import ftiny.nn
+    import ftiny.numpy
+    import ftiny.random
+
+    return SimpleNamespace(numpy=ftiny.numpy, lax=ftiny.lax, nn=ftiny.nn, random=ftiny.random, special=ftiny.lax,
+                           is_jax=False, **{name: getattr(ftiny, name) for name in NAMES})
