@@ -21,6 +21,8 @@ from ftiny.lowering.plan import Item, Kernels, Single, make_plan
 from ftiny.lowering.plan_types import KernelSource, Plan, nested_plans
 from ftiny.lowering.profile import debug_level, log
 from ftiny.lowering.schedule import Scheduled, schedule
+from ftiny.lowering.simplify import simplify
+from ftiny.lowering.steps import step_builders
 
 
 class Compiler:
@@ -46,7 +48,7 @@ class Compiler:
             log(3, str(fused))
         items = self._items(fused)
         started = time.perf_counter()
-        plan = make_plan(jaxpr, items, donated, {})
+        plan = make_plan(jaxpr, items, donated, step_builders(lambda body: self.plan(simplify(body).jaxpr)))
         self.clock("plan", started)
         return plan
 

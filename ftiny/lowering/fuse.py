@@ -430,10 +430,11 @@ class _Fuser:
         if pending is None:  # it depends on the group itself
             return False
         eqn = self.definition[var]
-        if pending and eqn.primitive.name not in STRUCTURAL:
-            if var.aval.nbytes <= sum(v.aval.nbytes for v in pending) and self._natural(var, group, write=True):
-                return True
         cost = self.cost[var]
+        if pending and eqn.primitive.name not in STRUCTURAL:
+            smaller = var.aval.nbytes <= sum(v.aval.nbytes for v in pending)
+            if (smaller or cost >= 2 * _CHEAP) and self._natural(var, group, write=True):
+                return True
         if cost <= _CHEAP or eqn.primitive.name in STRUCTURAL:
             return False
         other = self._read_by.get(var)

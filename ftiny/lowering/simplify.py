@@ -53,7 +53,8 @@ def simplify(jaxpr: Jaxpr) -> Simplified:
     env: dict[Var, Atom] = dict(zip((*jaxpr.constvars, *jaxpr.inputs), inputs))
     _inline(builder, jaxpr, env)
     outputs = tuple(_resolve(env, atom) for atom in jaxpr.outputs)
-    eqns = _live(builder.eqns, outputs)
+    eqns, outputs = _without_barriers(builder.eqns, outputs)
+    eqns = _live(eqns, outputs)
     sources = tuple(tuple(dict.fromkeys(builder.sources[e.outputs[0]])) if e.outputs else (e.source,) for e in eqns)
     return Simplified(Jaxpr(inputs, tuple(eqns), outputs), sources)
 
@@ -82,6 +83,19 @@ def _inline(builder: _Builder, jaxpr: Jaxpr, env: dict[Var, Atom]) -> None:
             stack.append((iter(body.eqns), dict(zip(body.inputs, inputs, strict=True))))
         else:
             env.update(zip(eqn.outputs, builder.add(eqn, inputs)))
+
+
+def _without_barriers(eqns: Iterable[Eqn], outputs: tuple[Atom, ...]) -> tuple[list[Eqn], tuple[Atom, ...]]:
+    """The program with every result of a barrier replaced by its operand: nothing is merged any more."""
+    same: dict[Atom, Atom] = {}
+    kept = []
+    for eqn in eqns:
+        inputs = tuple(same.get(a, a) for a in eqn.inputs)
+        if eqn.primitive.name == "barrier":
+            same.update(zip(eqn.outputs, inputs))
+        else:
+            kept.append(eqn if inputs == eqn.inputs else eqn.replace(inputs=inputs))
+    return kept, tuple(same.get(a, a) for a in outputs)
 
 
 def _live(eqns: Sequence[Eqn], outputs: Iterable[Atom]) -> list[Eqn]:
