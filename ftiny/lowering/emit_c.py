@@ -47,6 +47,9 @@ from ftiny.lowering.kernel import (
     Kernel,
     Stmt,
     Store,
+    WideLoad,
+    WideStore,
+    Widths,
     check_kernel,
     ramp,
     stmt_exprs,
@@ -116,6 +119,14 @@ class Dialect:
 
     def atomic(self, printer: Printer, stmt: Atomic, storage: np.dtype, offset: str, value: str) -> str:
         """Text of an atomic update, an expression whose value is the old content."""
+        raise NotImplementedError
+
+    def wide_load(self, printer: Printer, stmt: WideLoad) -> None:
+        """Lines of a wide load (CUDA only)."""
+        raise NotImplementedError
+
+    def wide_store(self, printer: Printer, stmt: WideStore) -> None:
+        """Lines of a wide store (CUDA only)."""
         raise NotImplementedError
 
     def special(self, which: str, dimension: int) -> str:
@@ -232,8 +243,7 @@ class Printer:
         self.lines: list[str] = []
         self.depth = 1
         self.helpers: dict[str, str] = {} if helpers is None else helpers
-        self.variable_lanes: dict[str, int] = {}
-        self.lanes_memo: dict[Expr, int] = {}
+        self.widths = Widths() if kernel is None else Widths(kernel.body)
         self.storage: dict[str, np.dtype] = {}
         self.spaces: dict[str, str] = {}
         self.uses: dict[Expr, int] = {}
@@ -251,13 +261,11 @@ class Printer:
             if param.kind == "pointer":
                 self.storage[param.name], self.spaces[param.name] = param.dtype, "global"
         for stmt in walk(kernel.body):
-            if isinstance(stmt, Declare):
-                self.variable_lanes[stmt.name] = stmt.lanes or self.lanes(stmt.value)
-            elif isinstance(stmt, DeclareArray):
+            if isinstance(stmt, DeclareArray):
                 self.storage[stmt.name], self.spaces[stmt.name] = stmt.dtype, stmt.scope
             elif isinstance(stmt, Assign):
                 self.mutable.add(stmt.name)
-            elif isinstance(stmt, Store | Atomic):
+            elif isinstance(stmt, Store | Atomic | WideStore):
                 self.mutable.add(stmt.buffer)
 
     def count(self, roots: Iterable[Expr]) -> None:
@@ -306,7 +314,7 @@ class Printer:
             case DeclareArray():
                 self.line(self.dialect.array(stmt, self.name(stmt.name)))
             case Assign():
-                lanes = self.variable_lanes[stmt.name]
+                lanes = self.widths.variables[stmt.name]
                 value = self.wide(stmt.value, self.declared_kind(stmt.value.dtype), lanes)
                 self.line(f"{self.name(stmt.name)} = {bare(value)};")
                 self.forget({stmt.name})
@@ -315,6 +323,11 @@ class Printer:
                 self.forget({stmt.buffer})
             case Atomic():
                 self._atomic(stmt)
+                self.forget({stmt.buffer})
+            case WideLoad():
+                self.dialect.wide_load(self, stmt)
+            case WideStore():
+                self.dialect.wide_store(self, stmt)
                 self.forget({stmt.buffer})
             case For():
                 self._for(stmt)
@@ -336,7 +349,7 @@ class Printer:
 
     def _declare(self, stmt: Declare) -> None:
         kind = self.declared_kind(stmt.dtype)
-        lanes = self.variable_lanes[stmt.name]
+        lanes = self.widths.variables[stmt.name]
         value = self.wide(stmt.value, kind, lanes)
         qualifier = "" if stmt.name in self.mutable else "const "
         self.line(f"{qualifier}{self.dialect.type_name(kind, lanes)} {self.name(stmt.name)} = {bare(value)};")
@@ -348,7 +361,7 @@ class Printer:
         for inner in walk(stmt.body):
             if isinstance(inner, Assign):
                 changed.add(inner.name)
-            elif isinstance(inner, Store | Atomic):
+            elif isinstance(inner, Store | Atomic | WideStore):
                 changed.add(inner.buffer)
         self.forget(changed)
         name = self.name(stmt.axis.name)
@@ -377,7 +390,6 @@ class Printer:
         offset = self.text(simplify(stmt.offset))
         update = self.dialect.atomic(self, stmt, storage, offset, self.converted(stmt.value, storage, 1))
         if stmt.result is not None:
-            self.variable_lanes[stmt.result] = 1
             self.line(f"const {self.dialect.type_name(storage, 1)} {self.name(stmt.result)} = {update};")
         elif stmt.guard is not None:
             self.line(f"if ({bare(self.text(stmt.guard))}) {update};")
@@ -400,25 +412,8 @@ class Printer:
         return self.declared_kind(node.dtype) if node.op == "variable" else kind_of(node)
 
     def lanes(self, root: Expr) -> int:
-        """Lanes of a node: those of its widest argument, halved by low and high."""
-        memo = self.lanes_memo
-        if root in memo:
-            return memo[root]
-        for node in topological((root,)):
-            if node in memo:
-                continue
-            if node.op == "ramp":
-                lanes = node.attr
-            elif node.op == "variable":
-                lanes = self.variable_lanes.get(node.attr, 1)
-            elif node.op in ("low", "high"):
-                lanes = memo[node.args[0]] // 2
-            elif node.op == "extract":
-                lanes = 1
-            else:
-                lanes = max((memo[a] for a in node.args), default=1)
-            memo[node] = lanes
-        return memo[root]
+        """Lanes of an expression."""
+        return self.widths.of(root)
 
     def depends(self, root: Expr) -> frozenset[str]:
         """The mutable variables and buffers that a node's value depends on."""
@@ -665,7 +660,7 @@ class Printer:
         if definition is None:
             raise NotImplementedError(f"{self.dialect.name} has no {op} for {kinds[0]}")
         inner = Printer(None, self.dialect, self.helpers)
-        inner.variable_lanes = dict.fromkeys("xyz"[: len(kinds)], lanes)
+        inner.widths.variables = dict.fromkeys("xyz"[: len(kinds)], lanes)
         inner.written = set()
         inner.count((definition,))
         result = inner.wide(definition, kind, lanes)

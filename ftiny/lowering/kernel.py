@@ -130,7 +130,28 @@ class Comment:
     text: str
 
 
-Stmt = Declare | DeclareArray | Assign | Store | Atomic | For | If | Barrier | Comment
+@dataclass(frozen=True)
+class WideLoad:
+    """Declares `names` as consecutive elements from one aligned access of buffer at `offset` (CUDA: made by
+    emit_cuda_lanes.py, not by schedules)."""
+
+    names: tuple[str, ...]
+    buffer: str
+    offset: Expr
+    dtype: np.dtype
+
+
+@dataclass(frozen=True)
+class WideStore:
+    """Stores `values` to consecutive elements in one aligned access, where `guard` (CUDA, as WideLoad)."""
+
+    buffer: str
+    offset: Expr
+    values: tuple[Expr, ...]
+    guard: Expr | None = None
+
+
+Stmt = Declare | DeclareArray | Assign | Store | Atomic | For | If | Barrier | Comment | WideLoad | WideStore
 
 
 @dataclass(frozen=True)
@@ -208,6 +229,10 @@ def stmt_exprs(stmt: Stmt) -> tuple[Expr, ...]:
             return (stmt.value,)
         case Store() | Atomic():
             return (stmt.offset, stmt.value) if stmt.guard is None else (stmt.offset, stmt.value, stmt.guard)
+        case WideLoad():
+            return (stmt.offset,)
+        case WideStore():
+            return (stmt.offset, *stmt.values) if stmt.guard is None else (stmt.offset, *stmt.values, stmt.guard)
         case For():
             return tuple(e for e in (stmt.start, stmt.stop) if e is not None)
         case If():
@@ -226,6 +251,38 @@ def walk(body: tuple[Stmt, ...]) -> Iterator[Stmt]:
             yield from walk(stmt.otherwise)
 
 
+class Widths:
+    """Lanes of variables and expressions of one function body."""
+
+    def __init__(self, body: tuple[Stmt, ...] = ()) -> None:
+        self.variables: dict[str, int] = {}
+        self.memo: dict[Expr, int] = {}
+        for stmt in walk(body):
+            if isinstance(stmt, Declare):
+                self.variables[stmt.name] = stmt.lanes or self.of(stmt.value)
+
+    def of(self, root: Expr) -> int:
+        """Lanes of a node: those of its widest argument, halved by low and high."""
+        memo = self.memo
+        if root in memo:
+            return memo[root]
+        for node in topological((root,)):
+            if node in memo:
+                continue
+            if node.op == "ramp":
+                lanes = node.attr
+            elif node.op == "variable":
+                lanes = self.variables.get(node.attr, 1)
+            elif node.op in ("low", "high"):
+                lanes = memo[node.args[0]] // 2
+            elif node.op == "extract":
+                lanes = 1
+            else:
+                lanes = max((memo[a] for a in node.args), default=1)
+            memo[node] = lanes
+        return memo[root]
+
+
 def check_kernel(kernel: Kernel) -> None:
     """Raise KernelError unless names resolve, variables are declared once, and arrays have a place."""
     buffers = {p.name for p in kernel.params if p.kind == "pointer"}
@@ -241,9 +298,11 @@ def check_kernel(kernel: Kernel) -> None:
             _require(stmt.name not in buffers, kernel, f"array {stmt.name} is declared twice")
             buffers.add(stmt.name)
             written.add(stmt.name)
+        elif isinstance(stmt, WideLoad):
+            variables |= set(stmt.names)
         elif isinstance(stmt, Assign):
             _require(stmt.name in variables, kernel, f"{stmt.name} is assigned but not declared")
-        elif isinstance(stmt, Store | Atomic):
+        elif isinstance(stmt, Store | Atomic | WideStore):
             _require(stmt.buffer in written, kernel, f"{stmt.buffer} is stored to but not a written parameter")
             if isinstance(stmt, Atomic) and stmt.result is not None:
                 variables.add(stmt.result)
@@ -289,6 +348,10 @@ def _show_body(body: tuple[Stmt, ...], depth: int) -> list[str]:
                 lines += _show_body(stmt.then, depth + 1)
                 if stmt.otherwise:
                     lines += [f"{pad}else", *_show_body(stmt.otherwise, depth + 1)]
+            case WideLoad():
+                lines.append(f"{pad}{', '.join(stmt.names)} = wide {stmt.buffer}[{show(stmt.offset)}]")
+            case WideStore():
+                lines.append(f"{pad}wide {stmt.buffer}[{show(stmt.offset)}] = {', '.join(map(show, stmt.values))}")
             case Barrier():
                 lines.append(f"{pad}barrier {stmt.scope}")
             case Comment():

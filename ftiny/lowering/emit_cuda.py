@@ -1,0 +1,225 @@
+"""The CUDA C++ dialect: scalar threads, 16-byte accesses where four neighbours are wanted.
+
+Input: a `Kernel`; output: a `KernelSource` that NVRTC compiles with no include at all (headers cost
+more time than the kernels). CUDA has no vector arithmetic, so vectors are first taken apart into lanes
+(`scalarise`): what is left are scalars, and `Wide` accesses, each 16 bytes (8 for two lanes).
+
+Worked example: Store("y", 4*i + ramp(4), x[4*i + ramp(4)] + 1.0) becomes
+
+    const float4 v0 = *(const float4*)(x + (i * 4));
+    *(float4*)(y + (i * 4)) = make_float4(v0.x + 1.0f, v0.y + 1.0f, v0.z + 1.0f, v0.w + 1.0f);
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ftiny.lowering.emit_c import (
+    F32,
+    F64,
+    NARROW,
+    Access,
+    Dialect,
+    Printer,
+    bare,
+    emit_with,
+    float_text,
+    is_special,
+    short_name,
+)
+from ftiny.lowering.emit_cuda_lanes import scalarise
+from ftiny.lowering.expr import BFLOAT16, BOOL
+from ftiny.lowering.kernel import Atomic, DeclareArray, Kernel, WideLoad, WideStore
+from ftiny.lowering.plan_types import KernelSource
+
+_TYPES = {"i1": "signed char", "i2": "short", "i4": "int", "i8": "long long", "u1": "unsigned char",
+          "u2": "unsigned short", "u4": "unsigned int", "u8": "unsigned long long", "f4": "float", "f8": "double"}
+_SUFFIX = {"i8": "LL", "u4": "u", "u8": "ULL"}
+_SPECIAL = {F32: {"inf": "__int_as_float(0x7f800000)", "-inf": "__int_as_float(0xff800000)",
+                  "nan": "__int_as_float(0x7fc00000)"},
+            F64: {"inf": "__longlong_as_double(0x7ff0000000000000LL)",
+                  "-inf": "__longlong_as_double(0xfff0000000000000ULL)",
+                  "nan": "__longlong_as_double(0x7ff8000000000000LL)"}}
+_FLOAT_BUILTINS = {
+    "abs": "fabs", "round": "rint", "rem": "fmod",
+    **{f: f for f in ("floor ceil trunc exp exp2 expm1 log log1p log2 sqrt rsqrt cbrt sin cos tan asin acos atan atan2 "
+                      "sinh cosh tanh asinh acosh atanh erf erfc erfinv lgamma pow nextafter fma").split()}}
+_BITS = {("f4", "i4"): "__float_as_int", ("f4", "u4"): "__float_as_uint", ("i4", "f4"): "__int_as_float",
+         ("u4", "f4"): "__uint_as_float", ("f8", "i8"): "__double_as_longlong", ("i8", "f8"): "__longlong_as_double"}
+
+
+class Cuda(Dialect):
+    """CUDA C++ for NVRTC; expressions have one lane by the time this prints them."""
+
+    name = "CUDA"
+
+    def type_name(self, kind: np.dtype, lanes: int) -> str:
+        base = "bool" if kind == BOOL else _TYPES[f"{kind.kind}{kind.itemsize}"]
+        return base if lanes == 1 else f"{'long long' if base == 'long long' else base}{lanes}".replace(" ", "")
+
+    def storage_name(self, dtype: np.dtype) -> str:
+        if dtype in NARROW:
+            return "unsigned short"
+        return "unsigned char" if dtype == BOOL else self.type_name(dtype, 1)
+
+    def literal(self, value: Any, kind: np.dtype) -> str:
+        if kind == BOOL:
+            return "true" if value else "false"
+        if kind.kind == "f":
+            special = is_special(value)
+            if special is not None:
+                return _SPECIAL[kind][special]
+            text = float_text(value, kind) + ("f" if kind == F32 else "")
+            return f"({text})" if text.startswith("-") else text
+        if kind.itemsize < 4:
+            return f"(({self.type_name(kind, 1)}){int(value)})"
+        suffix = _SUFFIX.get(kind.str[1:], "")
+        if value < 0 and value == np.iinfo(kind).min:
+            return f"({value + 1}{suffix} - 1)"
+        return f"({value}{suffix})" if value < 0 else f"{value}{suffix}"
+
+    def splat(self, text: str, kind: np.dtype, lanes: int) -> str:
+        raise AssertionError("vectors are taken apart before CUDA is printed")
+
+    def convert(self, text: str, source: np.dtype, target: np.dtype, lanes: int) -> str:
+        return f"({text} != 0)" if target == BOOL else f"(({self.type_name(target, 1)}){text})"
+
+    def reinterpret(self, text: str, source: np.dtype, target: np.dtype, lanes: int) -> str:
+        here, there = source.str[1:], target.str[1:]
+        if source.kind != "f" and target.kind != "f":
+            return f"(({self.type_name(target, 1)}){text})"
+        if (here, there) in _BITS:
+            return f"{_BITS[here, there]}({bare(text)})"
+        if target.kind == "f":
+            return f"__longlong_as_double((long long){text})"
+        return f"((unsigned long long)__double_as_longlong({bare(text)}))"
+
+    def builtin(self, fn: str, kind: np.dtype) -> str | None:
+        if kind.kind == "f":
+            own = _FLOAT_BUILTINS.get(fn)
+            return own if own is None or kind == F64 else own + "f"
+        if kind.kind in "iu" and kind.itemsize >= 4 and fn in ("population_count", "clz"):
+            return ("__popc" if fn == "population_count" else "__clz") + ("ll" if kind.itemsize == 8 else "")
+        return {"minimum": "min", "maximum": "max"}.get(fn) if kind.kind in "iu" else None
+
+    def special(self, which: str, dimension: int) -> str:
+        return f"(int){'blockIdx' if which == 'group' else 'threadIdx'}.{'xyz'[dimension]}"
+
+    def shuffle(self, text: str, distance: int) -> str:
+        return f"__shfl_xor_sync(0xffffffffu, {bare(text)}, {distance})"
+
+    def barrier(self, scope: str) -> str:
+        return "__threadfence();" if scope == "device" else "__syncthreads();"
+
+    def function_head(self, result: str, name: str, params: str) -> str:
+        return f"static __device__ __forceinline__ {result} {name}({params})"
+
+    def array(self, stmt: DeclareArray, name: str) -> str:
+        space = "__shared__ " if stmt.scope == "shared" else ""
+        return f"{space}{self.storage_name(stmt.dtype)} {name}[{stmt.size}];"
+
+    def signature(self, kernel: Kernel, printer: Printer) -> str:
+        params = []
+        for p in kernel.params:
+            if p.kind == "scalar":
+                params.append(f"const {self.type_name(p.dtype, 1)} {printer.name(p.name)}")
+            else:
+                const = "" if p.written else "const "
+                params.append(f"{const}{self.storage_name(p.dtype)}* __restrict__ {printer.name(p.name)}")
+        threads = kernel.block[0] * kernel.block[1] * kernel.block[2]
+        return f'extern "C" __global__ void __launch_bounds__({threads})\n{kernel.name}({", ".join(params)})'
+
+    # ----------------------------------------------------------------------------------- memory
+
+    def load(self, printer: Printer, access: Access) -> str:
+        element = f"{access.name}[{access.base}]"
+        if access.storage in NARROW:
+            element = self.unpack(printer, element, access.storage, 1)
+        elif access.storage == BOOL:
+            element = f"({element} != 0)"
+        return element if access.guard is None else f"({access.guard} ? {element} : {access.other})"
+
+    def store(self, printer: Printer, access: Access, value: str) -> None:
+        if access.storage in NARROW:
+            value = self.pack(printer, value, access.storage, 1)
+        text = f"{access.name}[{access.base}] = {bare(value)};"
+        printer.line(text if access.guard is None else f"if ({bare(access.guard)}) {text}")
+
+    def wide_load(self, printer: Printer, stmt: WideLoad) -> None:
+        count = len(stmt.names)
+        offset = printer.text(stmt.offset)
+        vector = self.type_name(stmt.dtype, count)
+        name = printer.fresh("v")
+        printer.line(f"const {vector} {name} = *(const {vector}*)({printer.name(stmt.buffer)} + {offset});")
+        kind = self.type_name(stmt.dtype, 1)
+        lanes = ", ".join(f"{printer.name(n)} = {name}.{'xyzw'[k]}" for k, n in enumerate(stmt.names))
+        printer.line(f"const {kind} {lanes};")
+
+    def wide_store(self, printer: Printer, stmt: WideStore) -> None:
+        storage = printer.storage[stmt.buffer]
+        values = ", ".join(bare(printer.converted(v, storage, 1)) for v in stmt.values)
+        vector = self.type_name(storage, len(stmt.values))
+        text = f"*({vector}*)({printer.name(stmt.buffer)} + {printer.text(stmt.offset)}) = make_{vector}({values});"
+        printer.line(text if stmt.guard is None else f"if ({bare(printer.text(stmt.guard))}) {text}")
+
+    def pack(self, printer: Printer, text: str, dtype: np.dtype, lanes: int) -> str:
+        """The 16 bits of a float rounded to float16 or bfloat16, ties to even."""
+        if dtype == BFLOAT16:
+            body = ("    unsigned int u = __float_as_uint(x);\n    return x != x ? (unsigned short)0x7fc0 :\n"
+                    "        (unsigned short)((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);")
+        else:
+            body = '    unsigned short r;\n    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(r) : "f"(x));\n    return r;'
+        name = "bits_bf16" if dtype == BFLOAT16 else "bits_f16"
+        printer.add_helper(name, f"static __device__ __forceinline__ unsigned short {name}(float x) {{\n{body}\n}}")
+        return f"{name}({bare(text)})"
+
+    def unpack(self, printer: Printer, text: str, dtype: np.dtype, lanes: int) -> str:
+        """The float whose float16 or bfloat16 bits are `text`."""
+        if dtype == BFLOAT16:
+            return f"__uint_as_float((unsigned int){text} << 16)"
+        printer.add_helper("from_f16", "static __device__ __forceinline__ float from_f16(unsigned short u) {\n"
+                           '    float r;\n    asm("cvt.f32.f16 %0, %1;" : "=f"(r) : "h"(u));\n    return r;\n}')
+        return f"from_f16({bare(text)})"
+
+    # ---------------------------------------------------------------------------------- atomics
+
+    def atomic(self, printer: Printer, stmt: Atomic, storage: np.dtype, offset: str, value: str) -> str:
+        address = f"{printer.name(stmt.buffer)} + ({bare(offset)})"
+        if storage.itemsize == 1:
+            raise NotImplementedError(f"no atomic {stmt.op} on {storage} in CUDA")
+        if stmt.op == "add" and storage.itemsize >= 4:
+            if storage == np.dtype(np.int64):
+                return f"atomicAdd((unsigned long long*)({address}), (unsigned long long)({bare(value)}))"
+            return f"atomicAdd({address}, {bare(value)})"
+        if storage.kind in "iu" and storage.itemsize >= 4 and stmt.op != "mul":
+            return f"{'atomicMin' if stmt.op == 'minimum' else 'atomicMax'}({address}, {bare(value)})"
+        return f"{self._compare_and_swap(printer, stmt.op, storage)}({address}, {bare(value)})"
+
+    def _compare_and_swap(self, printer: Printer, op: str, storage: np.dtype) -> str:
+        """A helper that retries until nobody came between."""
+        name = f"atomic_{op}_{'bf16' if storage == BFLOAT16 else short_name(storage)}"
+        word = {2: "unsigned short", 4: "unsigned int", 8: "unsigned long long"}[storage.itemsize]
+        kind = F32 if storage in NARROW else storage
+        value_type = self.type_name(kind, 1)
+        step = {"add": "seen + v", "mul": "seen * v", "minimum": "(v < seen || v != v) ? v : seen",
+                "maximum": "(v > seen || v != v) ? v : seen"}[op]
+        bits = np.dtype(f"u{storage.itemsize}")
+        if storage in NARROW:
+            seen, put = self.unpack(printer, "now", storage, 1), self.pack(printer, step, storage, 1)
+        else:
+            seen = self.reinterpret("now", bits, storage, 1)
+            put = self.reinterpret(f"({value_type})({step})", storage, bits, 1)
+        printer.add_helper(name, f"static __device__ __forceinline__ void {name}({self.storage_name(storage)}* p, "
+                           f"{value_type} v) {{\n    {word}* word = ({word}*)p;\n    {word} old = *word, now;\n"
+                           f"    do {{\n        now = old;\n        {value_type} seen = {seen};\n"
+                           f"        old = atomicCAS(word, now, ({word})({put}));\n    }} while (old != now);\n}}")
+        return name
+
+
+def emit(kernel: Kernel) -> KernelSource:
+    """The CUDA C++ source of a kernel."""
+    return emit_with(scalarise(kernel), Cuda())
+
+
