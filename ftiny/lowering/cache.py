@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import threading
 import time
 import zlib
@@ -29,7 +28,6 @@ from ftiny.lowering.device import tell_once
 
 MAGIC = b"ftiny1\n\0"
 DEFAULT_BYTES = 1 << 30
-POCL_FOLDER = "pocl"  # PoCL keeps its compiled programs in here
 TOUCH_SECONDS = 3600.0  # how old a file's time may be before a read renews it
 
 
@@ -144,41 +142,20 @@ class DiskCache:
         self.trim()
 
     def trim(self) -> None:
-        """Removes the least recently used entries until the directory is within its limit."""
-        entries = [entry for path in self._entries() if (entry := _measure(path)) is not None]
-        total = sum(nbytes for _, nbytes, _ in entries)
-        for _, nbytes, path in sorted(entries, key=lambda entry: entry[0]):
+        """Removes the least recently used files until the directory is within its limit."""
+        files = []
+        for path in self.directory.glob("??/*"):
+            try:
+                stat = path.stat()
+            except OSError:
+                continue
+            files.append((stat.st_mtime, stat.st_size, path))
+        total = sum(nbytes for _, nbytes, _ in files)
+        for _, nbytes, path in sorted(files):
             if total <= self.limit:
                 break
-            self._remove_entry(path)
-            total -= nbytes
-
-    def _entries(self) -> list[Path]:
-        """Our files, and the folders in which PoCL keeps one program each."""
-        return [*self.directory.glob("??/*"), *self.directory.glob(f"{POCL_FOLDER}/*/*")]
-
-    def _remove_entry(self, path: Path) -> None:
-        if not path.is_dir():
             self._remove(path)
-            return
-        doomed = path.with_name(f".{path.name}-{os.getpid()}")
-        try:
-            os.replace(path, doomed)  # at once, so that no process sees half a program
-        except OSError:
-            return
-        shutil.rmtree(doomed, ignore_errors=True)
-
-
-def _measure(path: Path) -> tuple[float, int, Path] | None:
-    """Time of last use, bytes, path; None if it has gone."""
-    try:
-        if not path.is_dir():
-            stat = path.stat()
-            return stat.st_mtime, stat.st_size, path
-        stats = [inner.stat() for inner in path.rglob("*")]
-    except OSError:
-        return None
-    return max((s.st_mtime for s in stats), default=0.0), sum(s.st_size for s in stats), path
+            total -= nbytes
 
 
 def header(value: bytes) -> bytes:

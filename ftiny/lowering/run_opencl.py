@@ -10,9 +10,8 @@ process are built as one program (PoCL holds one lock while it compiles, so thre
 On a CPU device kernels take the addresses of ordinary host memory (shared virtual memory), so arguments and
 results are numpy views and nothing is ever copied; `HostMemory` is such a range. Other devices get `cl.Buffer`s.
 
-PoCL compiles at a kernel's first launch and has a disk cache of its own, which is moved into ftiny's cache
-directory: 12 kernels load in 30 ms from there, as fast as from a saved binary, and asking PoCL for that binary
-would compile every kernel once more. Other platforms' binaries are kept by `cache.py`.
+Binaries are kept on disk by `cache.py`. PoCL compiles at a kernel's first launch, so what it made is stored at the
+first wait after that (`pocl.py`); 12 kernels load in 30 ms in the next process.
 """
 
 from __future__ import annotations
@@ -21,8 +20,6 @@ import atexit
 import ctypes
 import json
 import os
-import shutil
-import tempfile
 import threading
 import time
 import weakref
@@ -34,7 +31,7 @@ from typing import Any, NamedTuple
 import numpy
 
 from ftiny.errors import DeviceError
-from ftiny.lowering import cache, profile
+from ftiny.lowering import cache, pocl, profile
 from ftiny.lowering.device import Capabilities, Device, Executable, Memory, contiguous, tell_once
 from ftiny.lowering.memory import Pool
 from ftiny.lowering.plan_types import (
@@ -65,7 +62,7 @@ def _after_fork() -> None:
 
 def find_devices() -> list[OpenCLDevice]:
     """All OpenCL devices, GPUs before CPUs; none if pyopencl or every runtime is missing."""
-    _place_pocl_cache()
+    pocl.private_folder()
     try:
         import pyopencl as cl
 
@@ -83,18 +80,6 @@ def find_devices() -> list[OpenCLDevice]:
         os.register_at_fork(after_in_child=_after_fork)
     found.sort(key=lambda handle: bool(handle.type & cl.device_type.CPU))
     return [OpenCLDevice(cl, handle, index) for index, handle in enumerate(found)]
-
-
-def _place_pocl_cache() -> None:
-    """PoCL reads this variable when it starts, and stops the process if its directory cannot be written."""
-    if "POCL_CACHE_DIR" in os.environ:
-        return
-    if cache.disk().usable:
-        os.environ["POCL_CACHE_DIR"] = str(cache.disk().directory.absolute() / cache.POCL_FOLDER)
-        return
-    folder = tempfile.mkdtemp(prefix="ftiny-pocl-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    os.environ["POCL_CACHE_DIR"] = folder
 
 
 # ---------------------------------------------------------------- memory
@@ -145,6 +130,14 @@ class HostBlock:
         self.last_use = 0
 
 
+class UnsavedProgram(NamedTuple):
+    """A program that PoCL has not finished compiling: its text, its folder, and how many kernels it has."""
+
+    text: str
+    made: str
+    kernels: int
+
+
 class Place(NamedTuple):
     """A location on a device without host pointers."""
 
@@ -187,6 +180,7 @@ class OpenCLDevice(Device):
         self._host_pointers = host_pointers
         self._lock = threading.RLock()
         self._built: dict[str, Any] = {}
+        self._unsaved: dict[str, UnsavedProgram] = {}
         self.submitted = self.completed = 0
         self._kept: list[Memory] = []
 
@@ -207,6 +201,7 @@ class OpenCLDevice(Device):
     def _finish_at_exit(self) -> None:
         if not _forked:
             self.queue.finish()
+            self._save_programs(complete=False)
 
     @cached_property
     def timing_queue(self) -> Any:
@@ -348,6 +343,8 @@ class OpenCLDevice(Device):
             raise DeviceError(f"{self.name}: a kernel failed: {error}") from error
         self.completed = max(self.completed, submitted)
         del self._kept[:kept]
+        if self._unsaved and submitted:
+            self._save_programs()
 
     def load(self, program: Any, sources: Mapping[int, Any] | None = None) -> Executable:
         plan: Plan = check_plan(program)
@@ -407,6 +404,23 @@ class OpenCLDevice(Device):
             self._built.update(dict.fromkeys(digests, program))
         return count
 
+    def _save_programs(self, complete: bool = True) -> None:
+        """Stores what PoCL has compiled of the programs that this process built: of those whose kernels have all
+        been launched, or (at exit) of all."""
+        folder = pocl.private_folder()
+        with self._lock:
+            for key, unsaved in list(self._unsaved.items()):
+                if folder is None:
+                    continue
+                if complete and len(pocl.compiled_files(folder, unsaved.made)) <= unsaved.kernels:
+                    continue
+                self._store_program(key, unsaved.text, pocl.pack(folder, unsaved.made))
+                del self._unsaved[key]
+
+    def _store_program(self, key: str, text: str, binary: bytes) -> None:
+        encoded = text.encode()
+        cache.disk().put(key, len(encoded).to_bytes(8, "little") + encoded + binary)
+
     def _build_new(self, kernels: Mapping[str, KernelSource]) -> None:
         text = "".join(
             f"#define {kernel.entry} {entry_name(kernel, digest)}\n{kernel.text}\n#undef {kernel.entry}\n"
@@ -414,20 +428,28 @@ class OpenCLDevice(Device):
         )
         if self._wrapped:
             text = PUSH + text + POP
+        folder = pocl.private_folder() if self.is_pocl else None
+        before = pocl.programs(folder) if folder else set()
         try:
             program = self._compile(text, b"")
         except self.cl.Error as error:
             raise self._build_error(kernels, error) from error
         self._built.update(dict.fromkeys(kernels, program))
-        binary = b"" if self.is_pocl else program.get_info(self.cl.program_info.BINARIES)[0]
         program_key = cache.key_of("opencl program", text, self.identity)
-        encoded = text.encode()
-        cache.disk().put(program_key, len(encoded).to_bytes(8, "little") + encoded + binary)
+        if not self.is_pocl:
+            binary = program.get_info(self.cl.program_info.BINARIES)[0]
+            self._store_program(program_key, text, binary)
+        elif folder:
+            for made in pocl.programs(folder) - before:
+                self._unsaved[program_key] = UnsavedProgram(text, made, len(kernels))
         for digest in kernels:
             cache.disk().put_text(self._stored_key(digest), program_key)
 
     def _compile(self, text: str, binary: bytes) -> Any:
-        if binary:
+        folder = pocl.private_folder() if self.is_pocl else None
+        if binary and folder:
+            pocl.unpack(folder, binary)
+        elif binary:
             return self.cl.Program(self.context, [self.handle], [binary]).build()
         return self.cl.Program(self.context, text).build(cache_dir=False)
 
