@@ -279,9 +279,9 @@ def axis_terms(expr: Expr) -> dict[Axis, int]:
 def split_sum(contraction: Contraction, splits: int) -> tuple[Contraction, Value]:
     """The contraction with its depth in `splits` parts: the product writes partial sums to a scratch array
     [splits, grid...], the tail adds them and does the whole epilogue. The writes have the part's number as
-    the axis named `part`."""
+    the axis named `part.`."""
     nest, state = contraction.nest, contraction.state
-    part = Axis("part", splits)
+    part = Axis("part.", splits)
     partial = Value(f"{nest.name}_partial", (splits, *(a.extent for a in nest.grid)), state.dtype, scope="global")
     add = fold("add", state, (part,), partial[(part, *nest.grid)], finish=nest.stages[0].finish)
     result = replace(contraction, tail=(add, *nest.stages[1:]), scratch=(partial,))

@@ -236,7 +236,8 @@ def _splits(tile: Tile, capabilities) -> int:
 
 
 class _Writer:
-    """Makes the product's kernel for a tile. `place` says where each axis outside the tile stands."""
+    """Makes the product's kernel for a tile. `place` says where each axis outside the tile stands. Names that
+    end in a dot cannot meet those of the nest."""
 
     def __init__(self, tile: Tile, splits: int, capabilities):
         self.tile = tile
@@ -252,8 +253,8 @@ class _Writer:
     def _slice_rows(self, capabilities) -> None:
         """Slices of the row tiles, enough for all cores; a slice reads a panel often enough to repay a copy."""
         tile = self.tile
-        self.panel_axes = (*tile.vector_outer, Axis("panel", tile.panels))
-        self.row_axes = (*tile.row_outer, Axis("row_tile", tile.row_tiles))
+        self.panel_axes = (*tile.vector_outer, Axis("panel.", tile.panels))
+        self.row_axes = (*tile.row_outer, Axis("row_tile.", tile.row_tiles))
         self.panels = math.prod(a.extent for a in self.panel_axes)
         self.row_tiles = math.prod(a.extent for a in self.row_axes)
         self.batches = math.prod(a.extent for a in self.contraction.batch) * self.splits
@@ -272,9 +273,9 @@ class _Writer:
 
     def kernel(self) -> Kernel:
         """The kernel; its parameters are the operands and what the epilogue reads and writes."""
-        body: list[Stmt] = [DeclareArray("tile", self.dtype, self.tile.height * self.tile.width)]
+        body: list[Stmt] = [DeclareArray("tile.", self.dtype, self.tile.height * self.tile.width)]
         if self.packed:
-            body.append(DeclareArray("packed", self.dtype, self.depth_size * self.tile.width))
+            body.append(DeclareArray("packed.", self.dtype, self.depth_size * self.tile.width))
             body.append(self._pack())
         nest = self.contraction.nest
         params = self._params()
@@ -304,7 +305,7 @@ class _Writer:
         panel = place.pop(self.panel_axes[-1])
         place[tile.vector_axis] = _start(panel, tile.width, tile.vector_axis.extent)
         self.first_lane = simplify(panel * tile.width - place[tile.vector_axis])
-        part = Axis("part", self.splits)
+        part = Axis("part.", self.splits)
         place.update(unflatten(group(2, self.batches), (*self.contraction.batch, part)))
         self.part = place[part]
         return place
@@ -340,7 +341,7 @@ class _Writer:
     def _pack(self) -> Stmt:
         source = self.tile.vector.offset({**self.place, **self.depth_place})
         lane = ramp(self.tile.lanes)
-        stores = tuple(Store("packed", simplify(self.packed_offset + o + lane),
+        stores = tuple(Store("packed.", simplify(self.packed_offset + o + lane),
                              element(self.tile.vector.value.name, simplify(source + o + lane), self.dtype))
                        for o in self._lane_offsets())
         return self._depth_loops(stores)[0]
@@ -350,7 +351,7 @@ class _Writer:
         if self.per_slice == 1:
             which: Expr = group(1, self.slices)
         else:
-            number = Axis("row_number", self.row_tiles)
+            number = Axis("row_number.", self.row_tiles)
             which = axis_expr(number)
         rows = dict(unflatten(which, self.row_axes))
         at = rows.pop(self.row_axes[-1])
@@ -370,18 +371,18 @@ class _Writer:
         lane = ramp(tile.lanes)
         place = {**place, **self.depth_place}
         if self.packed:
-            base, source = self.packed_offset, "packed"
+            base, source = self.packed_offset, "packed."
         else:
             base, source = tile.vector.offset(place), tile.vector.value.name
-        body: list[Stmt] = [Declare(f"v{j}", dtype, element(source, simplify(base + o + lane), dtype), tile.lanes)
+        body: list[Stmt] = [Declare(f"v{j}.", dtype, element(source, simplify(base + o + lane), dtype), tile.lanes)
                             for j, o in enumerate(self._lane_offsets())]
         row = tile.row.offset(place)
         for i, distance in enumerate(self._row_distances()):
-            body.append(Declare(f"r{i}", dtype, element(tile.row.value.name, simplify(row + distance), dtype)))
-            body += [Assign(f"c{i}_{j}", variable(f"c{i}_{j}", dtype) + variable(f"r{i}", dtype) *
-                            variable(f"v{j}", dtype)) for j in vectors]
-        zero = [Declare(f"c{i}_{j}", dtype, const(0, dtype), tile.lanes) for i in rows for j in vectors]
-        keep = [Store("tile", simplify(const(i * tile.width + o) + lane), variable(f"c{i}_{j}", dtype))
+            body.append(Declare(f"r{i}.", dtype, element(tile.row.value.name, simplify(row + distance), dtype)))
+            body += [Assign(f"c{i}_{j}.", variable(f"c{i}_{j}.", dtype) + variable(f"r{i}.", dtype) *
+                            variable(f"v{j}.", dtype)) for j in vectors]
+        zero = [Declare(f"c{i}_{j}.", dtype, const(0, dtype), tile.lanes) for i in rows for j in vectors]
+        keep = [Store("tile.", simplify(const(i * tile.width + o) + lane), variable(f"c{i}_{j}.", dtype))
                 for i in rows for j, o in enumerate(self._lane_offsets())]
         return (*zero, *self._depth_loops(tuple(body)), *keep)
 
@@ -397,7 +398,7 @@ class _Writer:
     def _epilogue(self, place: dict[Axis, Expr], first_row: Expr) -> tuple[Stmt, ...]:
         """The writes for the tile's elements that no earlier tile has."""
         tile = self.tile
-        row = Axis("row", tile.step)
+        row = Axis("row.", tile.step)
         at = {**place, tile.row_axis: simplify(place[tile.row_axis] + axis_expr(row)),
               **{a: axis_expr(a) for a in tile.full}}
         number = flatten([axis_expr(a) for a in (row, *tile.full)], tuple(a.extent for a in (row, *tile.full)))
@@ -409,13 +410,13 @@ class _Writer:
             return (For(row, body, start),) if tile.step > 1 else body
 
         if _transposed(tile):
-            lane = Axis("lane", tile.width)
+            lane = Axis("lane.", tile.width)
             skip = None if self.first_lane.op == "const" else self.first_lane
             return (For(lane, rows(self._writes(at, number, axis_expr(lane), 1)), skip),)
         whole = self._columns(at, number)
         if self.first_lane.op == "const":
             return rows(whole)
-        lane = Axis("edge_lane", tile.width)
+        lane = Axis("edge_lane.", tile.width)
         edge = (For(lane, self._writes(at, number, axis_expr(lane), 1), self.first_lane),)
         return rows((If(simplify(self.first_lane < 1), whole, edge),))
 
@@ -424,11 +425,11 @@ class _Writer:
         tile = self.tile
         vectors, rest = divmod(tile.width, tile.lanes)
         body: list[Stmt] = []
-        part = Axis("vector", vectors)
+        part = Axis("vector.", vectors)
         writes = self._writes(at, number, axis_expr(part) * tile.lanes, tile.lanes)
         body += [For(part, writes)] if vectors > 1 else writes
         if rest:
-            lane = Axis("last_lane", rest)
+            lane = Axis("last_lane.", rest)
             body.append(For(lane, self._writes(at, number, axis_expr(lane) + vectors * tile.lanes, 1)))
         return tuple(body)
 
@@ -439,13 +440,13 @@ class _Writer:
         position = simplify(lane + ramp(lanes))
         place = {**at, tile.vector_axis: simplify(at[tile.vector_axis] + position)}
         if self.splits > 1:
-            place[Axis("part", self.splits)] = self.part
-        total = element("tile", simplify(number * tile.width + position), self.dtype)
+            place[Axis("part.", self.splits)] = self.part
+        total = element("tile.", simplify(number * tile.width + position), self.dtype)
         name = self.contraction.state.name
         writes = [with_sum(placed(w, place), name, total) for w in self.contraction.writes]
         if len(writes) == 1:
             return tuple(Store(w.value, w.index[0], w.expr, w.guard) for w in writes)
-        values = [Declare(f"out{next(self._counter)}", w.expr.dtype, w.expr, lanes) for w in writes]
+        values = [Declare(f"out{next(self._counter)}.", w.expr.dtype, w.expr, lanes) for w in writes]
         return (*values, *(Store(w.value, w.index[0], variable(v.name, v.dtype), w.guard)
                            for w, v in zip(writes, values)))
 

@@ -216,7 +216,7 @@ class _Loader:
         total = _size(fast)
         if value.storage != self.dtype or self.dtype.itemsize != 4 or total % 4:
             return False
-        step = Axis("group_of_four", total // 4)
+        step = Axis("group_of_four.", total // 4)
         flat = simplify(axis_expr(step) * 4 + ramp(4))
         offset = simplify(substitute((node.args[0],), unflatten(flat, fast))[0])
         if coefficient(offset, ramp(4)) != 1:
@@ -259,7 +259,7 @@ class _Loader:
 
 
 class _Writer:
-    """Makes the product's kernel for a block."""
+    """Makes the product's kernel for a block. Names that end in a dot cannot meet those of the nest."""
 
     def __init__(self, contraction: Contraction, block: Block):
         self.contraction, self.block = contraction, block
@@ -268,8 +268,8 @@ class _Writer:
         self.depth_size = _size(contraction.depth)
         self.steps = -(-self.depth_size // (block.depth * block.splits))
         self._place_block()
-        self.left = _Loader("left_tile", contraction.left, contraction.rows, block.rows, self)
-        self.right = _Loader("right_tile", contraction.right, contraction.columns, block.columns, self)
+        self.left = _Loader("left_tile.", contraction.left, contraction.rows, block.rows, self)
+        self.right = _Loader("right_tile.", contraction.right, contraction.columns, block.columns, self)
         thread = simplify(mod(local(0, THREADS), const(block.per_slice)))
         self.slice = simplify(floordiv(local(0, THREADS), const(block.per_slice)))
         across = block.columns // block.column_step
@@ -280,9 +280,9 @@ class _Writer:
         """The block's batch axes, first row and column, and part of the depth, from its number."""
         block, contraction = self.block, self.contraction
         rows, columns = _size(contraction.rows), _size(contraction.columns)
-        part = Axis("part", block.splits)
-        tiles = (*contraction.batch, part, Axis("row_tile", -(-rows // block.rows)),
-                 Axis("column_tile", -(-columns // block.columns)))
+        part = Axis("part.", block.splits)
+        tiles = (*contraction.batch, part, Axis("row_tile.", -(-rows // block.rows)),
+                 Axis("column_tile.", -(-columns // block.columns)))
         self.blocks = _size(tiles)
         place = dict(unflatten(group(0, self.blocks), tiles))
         self.first_column = simplify(place.pop(tiles[-1]) * block.columns)
@@ -311,29 +311,29 @@ class _Writer:
         block, dtype = self.block, self.dtype
         for loader, size in zip((self.left, self.right), _tile_elements(block)):
             yield DeclareArray(loader.name, dtype, size, "shared")
-        for name, size in (("sums", block.row_step * block.column_step), ("rows", block.row_step),
-                           ("columns", block.column_step)):
+        for name, size in (("sums.", block.row_step * block.column_step), ("rows.", block.row_step),
+                           ("columns.", block.column_step)):
             yield DeclareArray(name, dtype, size)
-        clear = Axis("clear", block.row_step * block.column_step)
-        yield For(clear, (Store("sums", axis_expr(clear), const(0, dtype)),), unroll=True)
+        clear = Axis("clear.", block.row_step * block.column_step)
+        yield For(clear, (Store("sums.", axis_expr(clear), const(0, dtype)),), unroll=True)
         yield from self._depth_steps()
         yield from self._epilogue()
 
     # ---- the depth
 
     def _depth_steps(self) -> Iterator[Stmt]:
-        step = Axis("step", self.steps)
+        step = Axis("step.", self.steps)
         base = simplify(self.part * (self.steps * self.block.depth))
         for loader, first in self._loaders():
             for number in range(loader.count):
-                yield Declare(f"{loader.name}_{number}", self.dtype, loader.value(number, base, first), loader.lanes)
+                yield Declare(f"{loader.name}{number}.", self.dtype, loader.value(number, base, first), loader.lanes)
         yield from self._put(const(0))
         yield Barrier()
         if self.steps == 1:
             yield self._multiply(const(0))
             return
         following = simplify(base + (axis_expr(step) + 1) * self.block.depth)
-        fetch = tuple(Assign(f"{loader.name}_{number}", loader.value(number, following, first))
+        fetch = tuple(Assign(f"{loader.name}{number}.", loader.value(number, following, first))
                       for loader, first in self._loaders() for number in range(loader.count))
         more = simplify(axis_expr(step) < self.steps - 1)
         current, other = simplify(axis_expr(step) % 2), simplify((axis_expr(step) + 1) % 2)
@@ -345,23 +345,23 @@ class _Writer:
     def _put(self, buffer: Expr) -> Iterator[Stmt]:
         for loader, _ in self._loaders():
             for number in range(loader.count):
-                yield loader.store(number, buffer, variable(f"{loader.name}_{number}", self.dtype))
+                yield loader.store(number, buffer, variable(f"{loader.name}{number}.", self.dtype))
 
     def _multiply(self, buffer: Expr) -> Stmt:
         """The sums of this thread grow by its slice of the tile in `buffer`."""
         block, dtype = self.block, self.dtype
-        share = Axis("depth", block.depth // block.slices)
+        share = Axis("depth.", block.depth // block.slices)
         depth = simplify(buffer * block.depth + self.slice * share.extent + axis_expr(share))
         body: list[Stmt] = []
-        for array, loader, thread, step in (("rows", self.left, self.thread_row, block.row_step),
-                                            ("columns", self.right, self.thread_column, block.column_step)):
+        for array, loader, thread, step in (("rows.", self.left, self.thread_row, block.row_step),
+                                            ("columns.", self.right, self.thread_column, block.column_step)):
             for first in range(0, step, 4):
                 source = depth * (loader.extent + PADDING) + self._strip(first, thread, step, loader.extent) + ramp(4)
                 body.append(Store(array, const(first) + ramp(4), element(loader.name, simplify(source), dtype)))
-        row, column = Axis("i", block.row_step), Axis("j", block.column_step)
+        row, column = Axis("i.", block.row_step), Axis("j.", block.column_step)
         at = simplify(axis_expr(row) * block.column_step + axis_expr(column))
-        product = element("rows", axis_expr(row), dtype) * element("columns", axis_expr(column), dtype)
-        add = Store("sums", at, element("sums", at, dtype) + product)
+        product = element("rows.", axis_expr(row), dtype) * element("columns.", axis_expr(column), dtype)
+        add = Store("sums.", at, element("sums.", at, dtype) + product)
         body.append(For(row, (For(column, (add,), unroll=True),), unroll=True))
         return For(share, tuple(body), unroll=True)
 
@@ -376,33 +376,33 @@ class _Writer:
     def _epilogue(self) -> Iterator[Stmt]:
         block = self.block
         if block.slices == 1:
-            row, column = Axis("i", block.row_step), Axis("j", block.column_step)
+            row, column = Axis("i.", block.row_step), Axis("j.", block.column_step)
             at_row = self._position(row, self.thread_row, block.rows, block.row_step)
             at_column = self._position(column, self.thread_column, block.columns, block.column_step)
-            total = element("sums", simplify(axis_expr(row) * block.column_step + axis_expr(column)), self.dtype)
+            total = element("sums.", simplify(axis_expr(row) * block.column_step + axis_expr(column)), self.dtype)
             inner = For(column, self._writes(at_row, at_column, total), unroll=True)
             yield For(row, (inner,), unroll=True)
             return
         yield Barrier()
         yield from self._share_sums()
         yield Barrier()
-        each = Axis("each", block.rows * block.columns // THREADS)
+        each = Axis("each.", block.rows * block.columns // THREADS)
         index = simplify(axis_expr(each) * THREADS + local(0, THREADS))
         tile = block.rows * block.columns
-        total = element("left_tile", index, self.dtype)
+        total = element("left_tile.", index, self.dtype)
         for number in range(1, block.slices):
-            total = total + element("left_tile", simplify(index + number * tile), self.dtype)
+            total = total + element("left_tile.", simplify(index + number * tile), self.dtype)
         writes = self._writes(simplify(floordiv(index, const(block.columns))), simplify(
             mod(index, const(block.columns))), total)
         yield For(each, writes, unroll=True)
 
     def _share_sums(self) -> Iterator[Stmt]:
         block = self.block
-        row, column = Axis("i", block.row_step), Axis("j", block.column_step)
+        row, column = Axis("i.", block.row_step), Axis("j.", block.column_step)
         at = self.slice * block.rows + self._position(row, self.thread_row, block.rows, block.row_step)
         at = simplify(at * block.columns + self._position(column, self.thread_column, block.columns, block.column_step))
-        total = element("sums", simplify(axis_expr(row) * block.column_step + axis_expr(column)), self.dtype)
-        yield For(row, (For(column, (Store("left_tile", at, total),), unroll=True),), unroll=True)
+        total = element("sums.", simplify(axis_expr(row) * block.column_step + axis_expr(column)), self.dtype)
+        yield For(row, (For(column, (Store("left_tile.", at, total),), unroll=True),), unroll=True)
 
     def _position(self, one: Axis, thread: Expr, extent: int, step: int) -> Expr:
         """The tile's row (or column) of this thread's number `one`."""
@@ -415,13 +415,13 @@ class _Writer:
         row, column = simplify(self.first_row + at_row), simplify(self.first_column + at_column)
         place = {**self.place, **unflatten(row, contraction.rows), **unflatten(column, contraction.columns)}
         if self.block.splits > 1:
-            place[Axis("part", self.block.splits)] = self.part
+            place[Axis("part.", self.block.splits)] = self.part
         inside = simplify(logical_and(row < _size(contraction.rows), column < _size(contraction.columns)))
         writes = [with_sum(placed(w, place), contraction.state.name, total) for w in contraction.writes]
         if len(writes) == 1:
             stores: tuple[Stmt, ...] = tuple(Store(w.value, w.index[0], w.expr, w.guard) for w in writes)
         else:
-            values = [Declare(f"out{next(self._counter)}", w.expr.dtype, w.expr) for w in writes]
+            values = [Declare(f"out{next(self._counter)}.", w.expr.dtype, w.expr) for w in writes]
             stores = (*values, *(Store(w.value, w.index[0], variable(v.name, v.dtype), w.guard)
                                  for w, v in zip(writes, values)))
         return stores if inside.op == "const" else (If(inside, stores),)

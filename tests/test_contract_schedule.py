@@ -1,0 +1,317 @@
+"""Contractions scheduled as register tiles (CPU) and shared-memory tiles (GPU dialect, run by PoCL's work-groups):
+every kind of contraction, epilogue, prologue and dtype at odd sizes, against numpy in float64 or integers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from running import CPU, CUDA, GPU, run_opencl, sources
+
+from ftiny.lowering.expr import (
+    Axis,
+    Expr,
+    axis,
+    cast,
+    compare,
+    const,
+    floordiv,
+    load,
+    logical_and,
+    maximum,
+    mod,
+    select,
+)
+from ftiny.lowering.index import simplify
+from ftiny.lowering.loops import LoopNest, Map, Value, Write, check_nest, fold
+from ftiny.lowering.loops_interpreter import evaluate_nest
+from ftiny.lowering.schedule import schedule
+from ftiny.lowering.schedule_contract import contraction_of
+from ftiny.lowering.schedule_contract_cuda import BLOCKS, schedule_block, schedule_cuda
+from ftiny.lowering.schedule_contract_operands import direct, joined_axes, materialised
+
+F32 = np.dtype(np.float32)
+TARGETS = {"cpu": CPU, "gpu": GPU}
+
+
+def matmul(m: int, k: int, n: int, transposed: str = "", dtype=F32, epilogue: str = "", accumulate=None) -> LoopNest:
+    """a @ b, with `transposed` naming the operands that lie the other way, and an epilogue."""
+    row, depth, column = Axis("m", m), Axis("k", k), Axis("n", n)
+    dtype, accumulate = np.dtype(dtype), np.dtype(accumulate or dtype)
+    a = Value("a", (k, m) if "a" in transposed else (m, k), dtype)
+    b = Value("b", (n, k) if "b" in transposed else (k, n), dtype)
+    c, s = Value("c", (m, n), accumulate), Value("s", (), accumulate, scope="register")
+    left = a[depth, row] if "a" in transposed else a[row, depth]
+    right = b[column, depth] if "b" in transposed else b[depth, column]
+    product = fold("add", s, (depth,), cast(left, accumulate) * cast(right, accumulate), atom="multiply_add")
+    extra, stages, values = EPILOGUES[epilogue](s[()], c, row, column)
+    return LoopNest("mm", (row, column), (a, b, *extra, c), values, (product, *stages))
+
+
+def _plain(total: Expr, c: Value, row: Axis, column: Axis):
+    return (), (Map((), (Write("c", (row, column), total),)),), ()
+
+
+def _bias_relu(total: Expr, c: Value, row: Axis, column: Axis):
+    bias = Value("bias", (column.extent,), c.dtype)
+    value = maximum(total + bias[column], const(0, c.dtype))
+    return (bias,), (Map((), (Write("c", (row, column), value),)),), ()
+
+
+def _momentum(total: Expr, c: Value, row: Axis, column: Axis):
+    old, p, new = (Value(n, c.shape, c.dtype) for n in ("m_old", "p", "m_new"))
+    momentum = old[row, column] * 0.5 + total
+    writes = Write("m_new", (row, column), momentum), Write("c", (row, column), p[row, column] - momentum * 0.25)
+    return (old, p, new), (Map((), writes),), ()
+
+
+def _in_place(total: Expr, c: Value, row: Axis, column: Axis):
+    """Reads what it writes: an element that is written twice shows."""
+    return (), (Map((), (Write("c", (row, column), c[row, column] * 2.0 + total),)),), ()
+
+
+def _bias_gradient(total: Expr, c: Value, row: Axis, column: Axis):
+    """Masked, through a register value, then summed over the rows: a fold across the grid."""
+    h, d, mask = Value("h", c.shape, F32), Value("d", (column.extent,), F32), Value("mask", c.shape, np.dtype(bool))
+    masked, s = Value("masked", (), F32, scope="register"), Value("d_sum", (), F32, scope="register")
+    alive = compare("gt", h[row, column], const(0, F32))
+    first = Map((), (Write("masked", (), select(alive, total, const(0, F32))), Write("mask", (row, column), alive)))
+    second = Map((), (Write("c", (row, column), masked[()]),))
+    third = fold("add", s, (row,), masked[()], finish=(Write("d", (column,), s[()]),), across="second_kernel")
+    return (h, d, mask), (first, second, third), (masked,)
+
+
+def _row_fold_of_an_input(total: Expr, c: Value, row: Axis, column: Axis):
+    """A fold across the grid of the sum and of an argument that is neither the sum nor an output."""
+    p, d, s = Value("p", c.shape, F32), Value("d", (row.extent,), F32), Value("d_sum", (), F32, scope="register")
+    fold_ = fold("add", s, (column,), total * p[row, column], finish=(Write("d", (row,), s[()]),),
+                 across="second_kernel")
+    return (p, d), (Map((), (Write("c", (row, column), total + p[row, column]),)), fold_), ()
+
+
+EPILOGUES = {"": _plain, "bias_relu": _bias_relu, "momentum": _momentum, "in_place": _in_place,
+             "bias_gradient": _bias_gradient, "row_fold": _row_fold_of_an_input}
+
+
+def data(nest: LoopNest, seed: int = 0) -> dict[str, np.ndarray]:
+    """Fresh values for what the nest reads."""
+    rng = np.random.default_rng(seed)
+    return {v.name: rng.integers(-9, 10, v.shape).astype(v.storage) if v.storage.kind in "iu"
+            else rng.standard_normal(v.shape).astype(v.storage) for v in nest.arguments if v.name in nest.inputs()}
+
+
+def run(nest: LoopNest, target: str) -> None:
+    """Run the nest on PoCL and compare with the interpreter."""
+    check_nest(nest)
+    arrays = data(nest)
+    agree(run_opencl(nest, arrays, TARGETS[target]), evaluate_nest(nest, arrays))
+
+
+def agree(got: dict, want: dict) -> None:
+    """Equal names; equal integers; floats equal but for the order of summation."""
+    assert set(got) == set(want)
+    for name in want:
+        if want[name].dtype.kind == "f":
+            size = max(1.0, float(np.abs(want[name]).max(initial=0)))
+            np.testing.assert_allclose(got[name], want[name], rtol=0, atol=2e-6 * size, err_msg=name)
+        else:
+            np.testing.assert_array_equal(got[name].astype(np.int64), want[name].astype(np.int64), err_msg=name)
+
+
+# ------------------------------------------------------------------------------------ products
+
+
+SHAPES = [(37, 29, 53, ""), (37, 29, 53, "a"), (19, 30, 67, "b"), (23, 17, 31, "ab"), (13, 100, 9, "a"), (3, 10, 3, ""),
+          (130, 5, 10, ""), (1, 40, 70, ""), (2, 1, 33, "b"), (33, 64, 64, "ab")]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("m, k, n, transposed", SHAPES)
+def test_products(m: int, k: int, n: int, transposed: str, target: str) -> None:
+    run(matmul(m, k, n, transposed), target)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("m, k, n, transposed", [(40, 21, 50, ""), (45, 21, 50, "b"), (40, 21, 5, "a")])
+@pytest.mark.parametrize("epilogue", [e for e in EPILOGUES if e])
+def test_epilogues(epilogue: str, m: int, k: int, n: int, transposed: str, target: str) -> None:
+    nest = matmul(m, k, n, transposed, epilogue=epilogue)
+    assert contraction_of(nest) is not None
+    run(nest, target)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("dtype", ["float64", "int8", "int32", "int64", "uint16"])
+def test_dtypes(dtype: str, target: str) -> None:
+    run(matmul(21, 33, 18, "b", dtype), target)
+    run(matmul(21, 33, 40, "", dtype, "bias_relu"), target)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("dtype", ["float16", "int8"])
+def test_narrow_operands_accumulate_wider(dtype: str, target: str) -> None:
+    run(matmul(21, 33, 40, "a", dtype, accumulate="int32" if dtype == "int8" else "float32"), target)
+
+
+@pytest.mark.parametrize("epilogue", ["momentum", "bias_gradient"])
+@pytest.mark.parametrize("target", TARGETS)
+def test_long_depths_are_split(target: str, epilogue: str) -> None:
+    nest = matmul(21, 4321, 18, "a", epilogue=epilogue)
+    scheduled = schedule(nest, TARGETS[target])
+    assert any(v.name == "mm_partial" and v.shape[0] > 1 for v in scheduled.scratch)
+    run(nest, target)
+
+
+@pytest.mark.parametrize("splits", [1, 3])
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda b: f"{b.rows}x{b.columns}x{b.depth}")
+def test_every_block_of_the_gpu(block, splits: int, monkeypatch) -> None:
+    import ftiny.lowering.schedule_contract_cuda as module
+
+    monkeypatch.setattr(module, "choose_block", lambda *_: replace(block, splits=splits))
+    run(matmul(141, 75, 150, epilogue="bias_relu"), "gpu")
+    run(matmul(140, 76, 36, "ab", epilogue="momentum"), "gpu")
+
+
+# ------------------------------------------------------------------ batches and prologues
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("extents", [(5, 7, 3, 6, 10), (3, 33, 20, 40, 2)])
+def test_batches_with_axes_in_any_order(extents: tuple[int, ...], target: str) -> None:
+    """y[i, b, j, c] = sum over k of x[b, k, i, c] * w[c, j, b, k]"""
+    b, i, j, k, c = (Axis(n, e) for n, e in zip("bijkc", extents))
+    x = Value("x", (b.extent, k.extent, i.extent, c.extent), F32)
+    w = Value("w", (c.extent, j.extent, b.extent, k.extent), F32)
+    y, s = Value("y", (i.extent, b.extent, j.extent, c.extent), F32), Value("s", (), F32, scope="register")
+    product = fold("add", s, (k,), x[b, k, i, c] * w[c, j, b, k], atom="multiply_add")
+    write = Map((), (Write("y", (i, b, j, c), s[()]),))
+    run(LoopNest("batched", (i, b, j, c), (x, w, y), (), (product, write)), target)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_prologues_gathers_and_flattened_operands(target: str) -> None:
+    """rows gathered and rectified on the left; on the right a [4, 5, 6] block read as [20, 6], masked."""
+    m, k, n = Axis("m", 35), Axis("k", 20), Axis("n", 6)
+    x, rows = Value("x", (11, 20), F32), Value("rows", (35,), np.dtype(np.int32))
+    w, mask = Value("w", (4, 5, 6), F32), Value("mask", (4, 5, 6), np.dtype(np.int32))
+    y, s = Value("y", (35, 6), F32), Value("s", (), F32, scope="register")
+    row = cast(rows[m], np.dtype(np.int64)) % 11
+    left = maximum(load("x", (row, axis(k)), F32), const(0, F32))
+    at = (floordiv(axis(k), const(5)), mod(axis(k), const(5)), axis(n))
+    right = select(compare("gt", load("mask", at, np.dtype(np.int32)), const(0, np.dtype(np.int32))),
+                   load("w", at, F32), const(0, F32))
+    product = fold("add", s, (k,), left * right, atom="multiply_add")
+    nest = LoopNest("fused", (m, n), (x, rows, w, mask, y), (), (product, Map((), (Write("y", (m, n), s[()]),))))
+    run(nest, target)
+
+
+# --------------------------------------------------------------------------------- convolutions
+
+
+def window(value: Value, index: list[Expr], inside: list[Expr]) -> Expr:
+    """A load that is 0 outside."""
+    return load(value.name, index, F32, simplify(logical_and(*inside)) if inside else None)
+
+
+def within(index: Expr, extent: int) -> list[Expr]:
+    """0 <= index < extent"""
+    return [compare("ge", index, const(0)), compare("lt", index, const(extent))]
+
+
+def convolution(what: str, stride: int, pad: int, n=3, h=9, w=11, c=5, o=7, r=3, s=3) -> LoopNest:
+    """NHWC * HWIO, forward ('y') or the gradient for 'x' or 'k'."""
+    p, q = (h + 2 * pad - r) // stride + 1, (w + 2 * pad - s) // stride + 1
+    names = dict(zip("npqfrschw", (n, p, q, o, r, s, c, h, w)))
+    N, P, Q, F, R, S, C, H, W = (Axis(name, extent) for name, extent in names.items())
+    x, k, y = Value("x", (n, h, w, c), F32), Value("k", (r, s, c, o), F32), Value("y", (n, p, q, o), F32)
+    at = [axis(P) * stride + axis(R) - pad, axis(Q) * stride + axis(S) - pad]
+    patch = window(x, [axis(N), *at, axis(C)], within(at[0], h) + within(at[1], w))
+    if what == "y":
+        grid, over, product, out, inputs = (N, P, Q, F), (R, S, C), patch * k[R, S, C, F], y, (x, k)
+    elif what == "k":
+        grid, over, product, out, inputs = (R, S, C, F), (N, P, Q), patch * y[N, P, Q, F], k, (x, y)
+    else:
+        back = [axis(H) + pad - axis(R), axis(W) + pad - axis(S)]
+        inside = [compare("eq", mod(b, const(stride)), const(0)) for b in back] if stride > 1 else []
+        back = [floordiv(b, const(stride)) for b in back]
+        inside += within(back[0], p) + within(back[1], q)
+        patch = window(y, [axis(N), *back, axis(F)], inside)
+        grid, over, product, out, inputs = (N, H, W, C), (R, S, F), patch * k[R, S, C, F], x, (y, k)
+    total = Value("total", (), F32, scope="register")
+    stage = fold("add", total, over, product, atom="multiply_add")
+    return LoopNest(f"conv_{what}", grid, (*inputs, out), (), (stage, Map((), (Write(out.name, grid, total[()]),))))
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("stride, pad", [(1, 0), (1, 1), (2, 1), (3, 2)])
+@pytest.mark.parametrize("what", ["y", "x", "k"])
+def test_convolutions_and_their_gradients(what: str, stride: int, pad: int, target: str) -> None:
+    run(convolution(what, stride, pad), target)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("what", ["y", "x", "k"])
+def test_convolutions_of_few_and_many_channels(what: str, target: str) -> None:
+    run(convolution(what, 1, 0, n=2, h=14, w=14, c=1, o=32), target)
+    run(convolution(what, 1, 0, n=2, h=6, w=6, c=32, o=34), target)
+    run(convolution(what, 1, 1, n=1, h=8, w=1, c=3, o=16, s=1), target)
+
+
+# ---------------------------------------------------------------------------- the choices made
+
+
+def test_axes_are_classified_by_what_depends_on_them() -> None:
+    contraction = contraction_of(convolution("y", 2, 1))
+    assert contraction is not None
+    assert [a.name for a in contraction.rows] == ["n", "p", "q"]
+    assert [a.name for a in contraction.columns] == ["f"]
+    assert [a.name for a in contraction.depth] == ["r", "s", "c"]
+    assert contraction.flops == 2 * 3 * 5 * 6 * 7 * 45
+
+
+def test_a_padded_window_is_materialised_once_per_distinct_element() -> None:
+    contraction = contraction_of(convolution("x", 1, 0, n=2, h=10, w=10, c=4, o=16))
+    assert contraction is not None and direct(contraction.left, contraction) is None
+    operand = materialised(contraction.left, contraction, "left")
+    assert operand.value.shape == (2, 12, 12, 16)
+    strides = {a.name: c for a, c in operand.strides.items()}
+    assert strides == {"n": 2304, "h": 192, "r": -192, "w": 16, "s": -16, "f": 1}
+    assert operand.constant == 2 * 192 + 2 * 16
+
+
+def test_axes_join_where_every_form_walks_them_as_one() -> None:
+    a, b, c = Axis("a", 3), Axis("b", 4), Axis("c", 5)
+    assert joined_axes((a, b, c), [{a: 20, b: 5, c: 1}, {a: 40, b: 10, c: 2}]) == [(a, b, c)]
+    assert joined_axes((a, b, c), [{a: 20, b: 5, c: 1}, {a: 4, b: 1, c: 100}]) == [(a, b), (c,)]
+
+
+def test_what_is_no_contraction_is_left_to_others() -> None:
+    nest = matmul(5, 6, 7)
+    product = nest.stages[0]
+    assert contraction_of(replace(nest, stages=(replace(product, atom=None), *nest.stages[1:]))) is None
+    assert contraction_of(replace(nest, stages=(*nest.stages[1:],))) is None
+    matvec = matmul(50, 60, 1)
+    contraction = contraction_of(matvec)
+    assert contraction is not None and schedule_cuda(contraction, CUDA) is None
+    run(matvec, "cpu")
+
+
+def test_a_layer_is_one_kernel_and_its_source_is_short() -> None:
+    for capabilities in (CPU, CUDA):
+        texts = sources(matmul(128, 784, 1024, epilogue="bias_relu"), capabilities)
+        assert len(texts) == 1 and len(texts[0].text) < 12_000
+        assert texts[0].flops == 2 * 128 * 784 * 1024
+
+
+def test_small_products_fill_a_gpu() -> None:
+    for m, k, n in ((128, 784, 1024), (784, 128, 1024), (128, 1024, 1024)):
+        kernel = schedule(matmul(m, k, n), CUDA).kernels[0]
+        assert kernel.grid[0] >= 100
+
+
+def test_a_block_can_be_forced() -> None:
+    contraction = contraction_of(matmul(64, 64, 64))
+    assert contraction is not None
+    scheduled = schedule_block(contraction, replace(BLOCKS[-1], splits=2), CUDA)
+    assert scheduled.kernels[0].grid == (32, 1, 1)
