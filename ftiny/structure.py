@@ -343,11 +343,14 @@ def _pad_abstract(x: Aval, value: Aval, *, config) -> Aval:
     if len(config) != x.ndim or any(interior < 0 for _, _, interior in config):
         raise ShapeError(located(f"pad: config {config} must give (low, high, interior >= 0) for each axis of "
                                  f"{x.shape}"))
-    return Aval(tuple(max(_padded(size, c), 0) for size, c in zip(x.shape, config)), x.dtype)
+    shape = tuple(map(_padded, x.shape, config))
+    if min(shape, default=0) < 0:
+        raise ShapeError(located(f"pad: config {config} cuts more off {x.shape} than there is, giving {shape}"))
+    return Aval(shape, x.dtype)
 
 
 def _pad_numpy(x, value, *, config):
-    out = np.full(tuple(max(_padded(size, c), 0) for size, c in zip(x.shape, config)), value, x.dtype)
+    out = np.full(tuple(map(_padded, x.shape, config)), value, x.dtype)
     here, there = [], []
     for size, extent, (low, _, interior) in zip(x.shape, out.shape, config):
         step = interior + 1

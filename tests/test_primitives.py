@@ -60,14 +60,15 @@ def _structure_cases() -> None:
     case("broadcast_0d", lambda x: p.broadcast(x, (2, 3), ()), normal(), reference=lambda x: np.broadcast_to(x, (2, 3)))
     for name, starts, limits, strides, key in (
             ("plain", (1, 0), (3, 5), (1, 1), np.s_[1:3, :]), ("strided", (0, 1), (4, 5), (3, 2), np.s_[::3, 1::2]),
-            ("negative", (3, 4), (-1, 0), (-2, -1), np.s_[3::-2, 4:0:-1]), ("empty", (2, 0), (2, 5), (1, 1), np.s_[2:2])):
+            ("negative", (3, 4), (-1, 0), (-2, -1), np.s_[3::-2, 4:0:-1]),
+            ("empty", (2, 0), (2, 5), (1, 1), np.s_[2:2])):
         case(f"slice_{name}", lambda x, a=starts, b=limits, s=strides: p.slice(x, a, b, s), x,
              reference=lambda x, key=key: x[key])
     for name, config in (("plain", ((1, 2, 0), (0, 1, 0))), ("interior", ((0, 0, 2), (1, 0, 1))),
                          ("negative", ((-1, -2, 0), (2, -3, 0))), ("mixed", ((-2, 1, 2), (-1, -1, 1))),
-                         ("all_cut", ((-3, -3, 0), (0, 0, 0)))):
+                         ("all_cut", ((-3, -1, 0), (0, 0, 0)))):
         case(f"pad_{name}", lambda x, v, c=config: p.pad(x, v, c), x, normal(),
-             reference=lambda x, v, c=config: _jax().lax.pad(x, v, c))
+             reference=lambda x, v, c=config: np.asarray(_jax().lax.pad(x, v, c)))
     case("pad_empty", lambda x, v: p.pad(x, v, ((2, 1, 1),)), normal(0), normal(),
          reference=lambda x, v: np.full(3, v))
     case("concatenate", lambda x, y, z: p.concatenate(x, y, z, axis=1), x, normal(4, 1), normal(4, 3),
@@ -80,15 +81,14 @@ def _elementwise_cases() -> None:
     x, y = normal(3, 4), normal(3, 4, seed=1)
     above = np.abs(x) + 0.5
     for name in ("add", "sub", "mul", "div"):
-        op = getattr(operator, {"div": "truediv"}.get(name, name))
-        case(name, getattr(p, name), x, y, reference=op)
-        case(f"{name}_scalar_operand", getattr(p, name), x, normal(), reference=op)
-        case(f"{name}_literal", lambda x, f=getattr(p, name): f(f(x, 2.5), -3), x,
-             reference=lambda x, op=op: op(op(x, 2.5), -3))
-        case(f"{name}_literal_first", lambda x, f=getattr(p, name): f(1.5, x), x, reference=lambda x, op=op: op(1.5, x))
+        op, f = getattr(operator, {"div": "truediv"}.get(name, name)), getattr(p, name)
+        case(name, f, x, y, reference=op)
+        case(f"{name}_scalar_operand", f, x, normal(), reference=op)
+        case(f"{name}_literal", lambda x, f=f: f(f(x, 2.5), -3), x, reference=lambda x, op=op: op(op(x, 2.5), -3))
+        case(f"{name}_literal_first", lambda x, f=f: f(1.5, x), x, reference=lambda x, op=op: op(1.5, x))
     case("pow", p.pow, above, y, reference=operator.pow)
     case("pow_literal", lambda x: p.pow(x, 3.0), x, reference=lambda x: x**3)
-    case("pow_integer", lambda x, n: p.pow(x, n), x, np.array([[0, 1, 2, 3]] * 3, np.int32), reference=lambda x, n: x**n)
+    case("pow_integer", p.pow, x, np.array([[0, 1, 2, 3]] * 3, np.int32), reference=operator.pow)
     case("pow_zero_base", lambda x: p.pow(x, 2.0), np.array([0.0, 1.0, -2.0]), reference=lambda x: x**2)
     case("rem", p.rem, x * 5, above, reference=np.fmod)
     case("minimum", p.minimum, x, y, reference=np.minimum)
@@ -127,8 +127,8 @@ def _fold_cases() -> None:
     case("pool_with_offset", lambda x: p.reduce_with_offset(x, "max_with_offset", pool), line)
     patches = make_spec([[Direct(0), Window(1, 2, 2, 1, 1)]], [2, 0, 1], {0: 3, 1: 4, 2: 3})
     case("patches", lambda x: p.reduce(x, "sum", patches), line)
-    case("contract", lambda x, y: p.contract(x, y, from_letters("ij,kj->ik", (3, 4), (5, 4))), normal(3, 4), normal(5, 4),
-         reference=lambda x, y: x @ y.T)
+    case("contract", lambda x, y: p.contract(x, y, from_letters("ij,kj->ik", (3, 4), (5, 4))), normal(3, 4),
+         normal(5, 4), reference=lambda x, y: x @ y.T)
     case("contract_batched", lambda x, y: p.contract(x, y, from_letters("bij,bjk->bik", (2, 3, 4), (2, 4, 5))),
          normal(2, 3, 4), normal(2, 4, 5), reference=operator.matmul)
     convolution = make_spec([[Direct(0), Window(1, 2, 2, 1, 1), Direct(3)], [Direct(2), Direct(3), Direct(4)]],
@@ -152,13 +152,14 @@ def _indexing_cases() -> None:
     x = normal(6, 5)
     ids = np.array([[4], [0], [4], [7], [-1]], np.int32)
     rows = p.GatherDims((1,), (0,), (0,))
-    for mode in p.indexing_modes if hasattr(p, "indexing_modes") else ("clip", "fill"):
+    for mode in ("clip", "fill"):
         case(f"gather_rows_{mode}", lambda x, i, mode=mode: p.gather(x, i, rows, (1, 5), mode), x, ids)
         case(f"gather_windows_{mode}",
              lambda x, i, mode=mode: p.gather(x, i, p.GatherDims((0, 2), (), (1, 0)), (2, 3), mode), x,
              np.array([[0, 1], [2, 4], [-1, 2], [1, 9]], np.int32))
     case("take_along_axis", lambda x, i: p.take_along_axis(x, i, 1), x,
-         np.random.default_rng(0).integers(0, 5, (6, 3)).astype(I32), reference=lambda x, i: np.take_along_axis(x, i, 1))
+         np.random.default_rng(0).integers(0, 5, (6, 3)).astype(I32),
+         reference=lambda x, i: np.take_along_axis(x, i, 1))
     case("dynamic_slice", lambda x, i, j: p.dynamic_slice(x, (i, j), (2, 3)), x, I32.type(5), I32.type(1),
          reference=lambda x, i, j: x[4:6, 1:4])
     case("dynamic_update_slice", lambda x, u, i: p.dynamic_update_slice(x, u, (i, 0)), x, normal(2, 3), I32.type(1))
@@ -206,14 +207,15 @@ def _close(found, expected, tolerance=1e-9) -> None:
 
 
 def _each(name: str):
-    return pytest.mark.parametrize("case", [c for c in CASES if name == "all" or getattr(c, name)], ids=lambda c: c.name)
+    chosen = [c for c in CASES if name == "all" or getattr(c, name)]
+    return pytest.mark.parametrize("case", chosen, ids=lambda c: c.name)
 
 
 @_each("all")
 def test_value(case):
     outs = run(case.call, *case.args)
     reference = case.reference
-    if reference is None and case.name in families.MATH:
+    if reference is None and case.name in families.MATH and case.name not in ("real", "imag"):
         reference = _named(families.MATH[case.name].jax_name)
     if reference is not None:
         expected = reference(*case.args)
@@ -356,18 +358,18 @@ SPECIAL = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 0.5, 1.5, 2.5, -2.5, 1
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16, ml_dtypes.bfloat16], ids=lambda d: d.__name__)
-@pytest.mark.parametrize("fn", ["neg", "abs", "sign", "floor", "ceil", "round", "exp", "expm1", "log", "log1p", "sqrt",
-                                "rsqrt", "tanh", "logistic", "erf", "erfc", "is_finite", "sin", "atan", "asinh", "exp2"])
+@pytest.mark.parametrize("fn", [
+    "neg", "abs", "sign", "floor", "ceil", "round", "exp", "expm1", "log", "log1p", "sqrt", "rsqrt", "tanh", "logistic",
+    "erf", "erfc", "is_finite", "sin", "atan", "asinh", "exp2"])
 def test_special_values_as_jax(fn, dtype):
     jax = _jax()
-    x = np.array(SPECIAL).astype(dtype)
-    if dtype in (np.float16, ml_dtypes.bfloat16) or fn in ("sin",):
-        x = x[np.abs(np.nan_to_num(x.astype(np.float64), posinf=1)) < 1e4]
-    x = np.where(np.abs(x.astype(np.float64)) < 1e-30, np.copysign(0, x.astype(np.float64)), x.astype(np.float64)).astype(dtype)
+    moderate = fn == "sin" or np.dtype(dtype).itemsize == 2
+    x = np.array([v for v in SPECIAL if not np.isfinite(v) or not moderate or abs(v) < 1e4])
+    x = x[(x == 0) | ~(np.abs(x) < 1e-30)].astype(dtype)  # XLA on the CPU flushes denormals
     (found,) = run(lambda x: p.math(x, fn=fn), x)
     expected = np.asarray(_named(families.MATH[fn].jax_name)(jax.numpy.asarray(x)))
     assert found.dtype == expected.dtype
-    width = {2: 1e-2 if dtype is ml_dtypes.bfloat16 else 2e-3, 4: 1e-5, 8: 1e-7}[np.dtype(dtype).itemsize]
+    width = 1e-2 if dtype is ml_dtypes.bfloat16 else {2: 2e-3, 4: 1e-5, 8: 1e-7}[np.dtype(dtype).itemsize]
     np.testing.assert_allclose(found.astype(np.float64), expected.astype(np.float64), rtol=width, atol=width * 1e-2)
     if fn in ("neg", "floor", "round", "sqrt", "sign"):
         assert np.array_equal(np.signbit(found.astype(np.float64)), np.signbit(expected.astype(np.float64)))
@@ -385,7 +387,8 @@ def test_binary_edges_as_jax(op, dtype):
     x, y = (np.ascontiguousarray(a) for a in np.broadcast_arrays(values[:, None], values[None, :]))
     if op == "pow" and np.dtype(dtype).kind in "iu":
         y = np.abs(y) % 5
-    reference = {"minimum": jax.lax.min, "maximum": jax.lax.max}.get(op) or getattr(jax.lax, op)
+    other_names = {"minimum": jax.lax.min, "maximum": jax.lax.max, "pow": jax.numpy.power}
+    reference = other_names.get(op) or getattr(jax.lax, op)
     (found,) = run(getattr(p, op), x, y)
     np.testing.assert_allclose(found, np.asarray(reference(x, y)), rtol=1e-6)
 
@@ -415,15 +418,17 @@ def test_shifts_by_the_width_or_more(op, dtype):
 
 
 def test_select_never_multiplies_nan_by_zero():
-    x = np.array([-1.0, 4.0])
-    (bar,) = pullback(lambda x: p.select(p.compare(x, 0.0, dir="gt"), p.math(p.maximum(x, 1e-300), fn="log"), 0.0), [x],
-                      [np.ones(2)], [0])
-    np.testing.assert_allclose(bar, [0.0, 0.25])
+    known = np.array([False, True])
+    (bar,) = pullback(lambda x: p.select(known, p.mul(x, 3.0), 0.0), [np.array([np.nan, 4.0])], [np.ones(2)], [0])
+    np.testing.assert_allclose(bar, [0.0, 3.0])
+    (dot,) = tangent(lambda x: p.select(known, x, 0.0), [np.ones(2)], [np.array([np.nan, 2.0])])
+    np.testing.assert_allclose(dot, [0.0, 2.0])
 
 
 def test_ties_share_the_gradient():
     x = np.array([1.0, 3.0, 3.0])
-    np.testing.assert_allclose(pullback(lambda x: p.reduce_axes(x, (0,), "max"), [x], [np.ones(())], [0])[0], [0, .5, .5])
+    (bar,) = pullback(lambda x: p.reduce_axes(x, (0,), "max"), [x], [np.ones(())], [0])
+    np.testing.assert_allclose(bar, [0, 0.5, 0.5])
     a, b = pullback(p.maximum, [x, np.array([1.0, 2.0, 4.0])], [np.ones(3)], [0, 1])
     np.testing.assert_allclose(a, [0.5, 1, 0])
     np.testing.assert_allclose(b, [0.5, 0, 1])
@@ -479,8 +484,9 @@ def test_threefry_known_answers():
     jaxpr = program(p.threefry2x32, *args)
     for found, expected in zip(lowered(jaxpr.eqns[0], args), run(p.threefry2x32, *args)):
         np.testing.assert_array_equal(found, expected)
-    np.testing.assert_array_equal(batched(p.threefry2x32, [args[0], args[1], np.stack([x, x]), args[3]], [None, None, 0,
-                                  None], 2)[0][1], run(p.threefry2x32, *args)[0])
+    stacked = [args[0], args[1], np.stack([x, x]), args[3]]
+    np.testing.assert_array_equal(batched(p.threefry2x32, stacked, [None, None, 0, None], 2)[0][1],
+                                  run(p.threefry2x32, *args)[0])
 
 
 # ---- errors ---------------------------------------------------------------------------------------------------
@@ -505,5 +511,5 @@ def test_threefry_known_answers():
 ])
 def test_errors_name_shapes_and_the_line(call, error, message):
     with pytest.raises(error, match=message) as raised:
-        run(call)
+        program(call)
     assert "test_primitives.py" in str(raised.value)

@@ -9,10 +9,11 @@ Worked example: `evaluate_op("div", [array([7], int32), array([0], int32)], int3
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
+
+from ftiny import special
 
 
 def evaluate_op(op: str, args: Sequence[np.ndarray], dtype: np.dtype) -> np.ndarray:
@@ -97,11 +98,6 @@ def _shift(direction: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     return shift
 
 
-def _in_double(function: Callable[[float], float]) -> Callable[[np.ndarray], np.ndarray]:
-    vectorised = np.vectorize(function, otypes=[np.float64])
-    return lambda x: vectorised(np.asarray(x, np.float64)) if np.size(x) else np.asarray(x, np.float64)
-
-
 def _in_single(function: Callable) -> Callable:
     """bfloat16 goes through float32: numpy's own loops for it do not cover every function."""
     def apply(*args: np.ndarray) -> np.ndarray:
@@ -112,53 +108,8 @@ def _in_single(function: Callable) -> Callable:
     return apply
 
 
-def _lgamma(x: float) -> float:
-    if math.isnan(x):
-        return x
-    if math.isinf(x) or (x <= 0 and x == math.floor(x)):
-        return math.inf
-    return math.lgamma(x)
-
-
-def _digamma(x: float) -> float:
-    if math.isnan(x) or x == -math.inf or (x <= 0 and x == math.floor(x)):
-        return math.nan
-    if x < 0.5:
-        return _digamma(1.0 - x) - math.pi / math.tan(math.pi * x)
-    total = 0.0
-    while x < 8.0:
-        total -= 1.0 / x
-        x += 1.0
-    inverse = 1.0 / (x * x)
-    series = inverse * (1 / 12 - inverse * (1 / 120 - inverse * (1 / 252 - inverse * (1 / 240 - inverse / 132))))
-    return total + math.log(x) - 0.5 / x - series
-
-
-# M. Giles, "Approximating the erfinv function": polynomials in w = -log(1 - x*x), for w < 5 and above.
-_ERFINV_CENTRE = (2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 0.00021858087, -0.00125372503,
-                  -0.00417768164, 0.246640727, 1.50140941)
-_ERFINV_TAIL = (-0.000200214257, 0.000100950558, 0.00134934322, -0.00367342844, 0.00573950773, -0.0076224613,
-                0.00943887047, 1.00167406, 2.83297682)
-
-
-def _erfinv(x: np.ndarray) -> np.ndarray:
-    """The inverse of erf: the polynomials, and in float64 Newton's steps from there."""
-    dtype = np.dtype(np.float64 if x.dtype == np.float64 else np.float32)
-    x = np.asarray(x, dtype)
-    w = -np.log1p(-x * x)
-    centre, tail = w - dtype.type(2.5), np.sqrt(np.maximum(w, 0)) - dtype.type(3)
-    p, q = np.full_like(x, _ERFINV_CENTRE[0]), np.full_like(x, _ERFINV_TAIL[0])
-    for a, b in zip(_ERFINV_CENTRE[1:], _ERFINV_TAIL[1:]):
-        p, q = p * centre + dtype.type(a), q * tail + dtype.type(b)
-    y = np.where(w < 5, p, q) * x
-    if dtype == np.float64:
-        size, erf, erfc = np.abs(x), _in_double(math.erf), _in_double(math.erfc)
-        for _ in range(4):
-            # erfc in the tail, where erf(y) - x would cancel.
-            error = np.where(size < 0.5, erf(np.abs(y)) - size, (1 - size) - erfc(np.abs(y)))
-            step = np.sign(x) * error * (math.sqrt(math.pi) / 2) * np.exp(y * y)
-            y = y - step / (1 + y * step)
-    return np.where(np.abs(x) == 1, np.copysign(dtype.type(np.inf), x), y)
+def _sign(x: np.ndarray) -> np.ndarray:
+    return np.where(x == 0, x, np.sign(x))  # the sign of -0.0 is -0.0
 
 
 def _logistic(x: np.ndarray) -> np.ndarray:
@@ -191,16 +142,16 @@ EVALUATE: dict[str, Callable[..., np.ndarray]] = {
     "shift_left": _shift("left"), "shift_right_logical": _shift("logical"),
     "shift_right_arithmetic": _shift("arithmetic"), "select": np.where,
     "fma": lambda x, y, z: (x.astype(np.float64) * y + z).astype(x.dtype),
-    "neg": np.negative, "abs": np.abs, "sign": _in_single(np.sign), "floor": np.floor, "ceil": np.ceil,
+    "neg": np.negative, "abs": np.abs, "sign": _in_single(_sign), "floor": np.floor, "ceil": np.ceil,
     "round": np.rint, "trunc": np.trunc, "exp": np.exp, "exp2": _in_single(np.exp2),
     "expm1": _in_single(np.expm1), "log": np.log, "log1p": _in_single(np.log1p), "log2": _in_single(np.log2),
     "sqrt": np.sqrt, "rsqrt": lambda x: np.asarray(1, x.dtype) / np.sqrt(x), "cbrt": _in_single(np.cbrt),
     "sin": np.sin, "cos": np.cos, "tan": _in_single(np.tan), "asin": _in_single(np.arcsin),
     "acos": _in_single(np.arccos), "atan": _in_single(np.arctan), "atan2": _in_single(np.arctan2),
     "sinh": _in_single(np.sinh), "cosh": _in_single(np.cosh), "tanh": np.tanh, "asinh": _in_single(np.arcsinh),
-    "acosh": _in_single(np.arccosh), "atanh": _in_single(np.arctanh), "erf": _in_double(math.erf),
-    "erfc": _in_double(math.erfc), "erfinv": _in_single(_erfinv), "lgamma": _in_double(_lgamma),
-    "digamma": _in_double(_digamma), "logistic": _logistic, "is_finite": _in_single(np.isfinite),
+    "acosh": _in_single(np.arccosh), "atanh": _in_single(np.arctanh), "erf": special.erf,
+    "erfc": special.erfc, "erfinv": special.erfinv, "lgamma": special.lgamma,
+    "digamma": special.digamma, "logistic": _logistic, "is_finite": _in_single(np.isfinite),
     "is_nan": _in_single(np.isnan), "nextafter": _in_single(np.nextafter),
     "population_count": _population_count, "clz": _count_leading_zeros,
 }
