@@ -99,7 +99,7 @@ def _producers(nest: LoopNest, earlier: list[Stage], own: list[Stage]) -> list[S
     wanted = {n for stage in own for n in _read_names(stage)}
     needed: list[Stage] = []
     for stage in reversed(earlier):
-        private = _private_part(nest, stage)
+        private = private_part(nest, stage)
         if private is None or not (_private_names(nest, private) & wanted):
             continue
         wanted |= _read_names(private)
@@ -107,7 +107,7 @@ def _producers(nest: LoopNest, earlier: list[Stage], own: list[Stage]) -> list[S
     return needed
 
 
-def _private_part(nest: LoopNest, stage: Stage) -> Stage | None:
+def private_part(nest: LoopNest, stage: Stage) -> Stage | None:
     """The stage with only its writes to register and shared values; None if nothing is left."""
     def keep(writes: tuple) -> tuple:
         return tuple(w for w in writes if nest.value(w.value).scope in ("register", "shared"))

@@ -26,6 +26,7 @@ from ftiny.lowering.expr import (
     is_const,
     load,
     load_index,
+    loads,
     rebuild,
     topological,
     transform,
@@ -155,7 +156,7 @@ class Body:
         head = [s for w in stage.writes for s in self._declaration(w)]
         axes = tuple(a for a in stage.axes if a.extent != 1)
         if not axes:
-            return head + [s for w in stage.writes for s in self.write(w, self.convert)]
+            return head + self.writes(stage.writes, self.convert)
         inner, outer = axes[-1], axes[:-1]
         scatter = any(w.update for w in stage.writes)
         variables = any(self.convert.places[w.value].kind == "variable" for w in stage.writes)
@@ -164,13 +165,13 @@ class Body:
         if lanes > 1:
             whole, index, tail = chunked(inner, lanes, self.names)
             vector = self.convert.with_axes({inner: index})
-            body.append(For(whole, tuple(s for w in stage.writes for s in self.write(w, vector))))
+            body.append(For(whole, tuple(self.writes(stage.writes, vector))))
             if tail is not None:
                 scalar = self.convert.with_axes({inner: axis_expr(tail)})
-                body.append(For(tail, tuple(s for w in stage.writes for s in self.write(w, scalar)),
+                body.append(For(tail, tuple(self.writes(stage.writes, scalar)),
                                 start=const(inner.extent // lanes * lanes)))
         else:
-            body, outer = [s for w in stage.writes for s in self.write(w, self.convert)], axes
+            body, outer = self.writes(stage.writes, self.convert), axes
         return head + self._nested(outer, body)
 
     def _nested(self, axes: Iterable[Axis], body: list[Stmt]) -> list[Stmt]:
@@ -188,6 +189,37 @@ class Body:
         if place.kind == "variable":
             return [Declare(place.name, value.dtype, const(0, value.dtype), self.wide)]
         return [DeclareArray(place.name, value.storage, max(1, math.prod(value.shape)))]
+
+    def writes(self, writes: Iterable[Write], convert: Converter) -> list[Stmt]:
+        """The writes of one point, in order. An output may lie where an input lies (donated memory), so
+        neighbouring writes to memory compute all their values before the first is stored."""
+        result: list[Stmt] = []
+        together: list[Write] = []
+        for write in writes:
+            memory = convert.places[write.value].kind == "buffer" and write.update is None
+            earlier = {w.value for w in together}
+            if not memory or any(n.attr[0] in earlier for n in loads((write.expr,))):
+                result += self._stores(together, convert)
+                together = []
+            if memory:
+                together.append(write)
+            else:
+                result += self.write(write, convert)
+        return result + self._stores(together, convert)
+
+    def _stores(self, writes: list[Write], convert: Converter) -> list[Stmt]:
+        """Writes to memory: all the values, then the stores."""
+        stores = [s for w in writes for s in self.write(w, convert)]
+        if len(stores) < 2:
+            return stores
+        values: list[Stmt] = []
+        for k, store in enumerate(stores):
+            assert isinstance(store, Store)
+            if store.value.args:
+                name = self.names.fresh(f"{store.buffer}_value")
+                values.append(Declare(name, store.value.dtype, store.value, 0))
+                stores[k] = Store(store.buffer, store.offset, variable(name, store.value.dtype), store.guard)
+        return values + stores
 
     def write(self, write: Write, convert: Converter) -> list[Stmt]:
         """One write, wherever its value lives."""

@@ -16,15 +16,29 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ftiny.lowering.expr import Axis, Expr, const, load, minimum
+from ftiny.lowering.expr import Axis, Expr, const, load, loads, minimum, topological
 from ftiny.lowering.expr import axis as axis_expr
 from ftiny.lowering.index import simplify, strides_of, unflatten
-from ftiny.lowering.kernel import DeclareArray, For, If, Kernel, Param, Stmt, group, local, stmt_exprs, walk
+from ftiny.lowering.kernel import (
+    Atomic,
+    DeclareArray,
+    For,
+    If,
+    Kernel,
+    Param,
+    Stmt,
+    Store,
+    group,
+    local,
+    stmt_exprs,
+    walk,
+)
 from ftiny.lowering.loops import OTHER, Fold, LoopNest, Map, Stage, Value, Write, stage_roots, writes_of
-from ftiny.lowering.schedule import Phase, Scheduled
+from ftiny.lowering.schedule import Phase, Scheduled, private_part
 from ftiny.lowering.schedule_body import Body, Converter, Names, Place, replace_loads
 
 PRIVATE_BYTES = 64 * 1024
+MIN_WORK = 8192
 
 
 @dataclass
@@ -41,8 +55,11 @@ class Context:
         return bool(self.capabilities.host_memory)
 
     def lanes(self) -> int:
-        """Vector lanes for this nest's widest common element type, 1 on a GPU."""
-        return self.capabilities.vector_width if self.cpu else 1
+        """Vector lanes of this nest (the device's width is for 4-byte elements), 1 on a GPU."""
+        if not self.cpu:
+            return 1
+        widest = max((v.dtype.itemsize for v in (*self.nest.arguments, *self.nest.values)), default=4)
+        return max(1, min(16, self.capabilities.vector_width * 4 // max(4, widest)))
 
     def add_scratch(self, value: Value) -> None:
         """Make sure a scratch array is allocated."""
@@ -67,12 +84,21 @@ def schedule_phases(nest: LoopNest, phases: Iterable[Phase], capabilities: Any) 
 # ---------------------------------------------------------------------------------------- points
 
 
+def vector_kernel(context: Context, stages: tuple[Stage, ...]) -> bool:
+    """Give the stages to schedule_vector.py if it wants them."""
+    from ftiny.lowering.schedule_vector import schedule_vector
+
+    return schedule_vector(context, stages)
+
+
 def points_kernel(context: Context, stages: tuple[Stage, ...]) -> None:
     """A kernel in which every grid point runs all the stages."""
     nest = context.nest
+    if context.cpu and vector_kernel(context, stages):
+        return
     serial = _serial_axes(nest, stages) if context.cpu else ()
     parallel = tuple(a for a in nest.grid if a not in serial)
-    worker = Worker(context, parallel)
+    worker = Worker(context, parallel, work=point_work(stages))
     body = build_body(context, stages, worker.axes, worker)
     statements = [s for stage in stages for s in body.stage(stage)]
     for one in reversed([a for a in serial if a.extent != 1]):
@@ -95,9 +121,9 @@ def _is_position(write: Write, which: Axis) -> bool:
 class Worker:
     """How grid points are dealt out: each worker has a run of consecutive points of `axes`."""
 
-    def __init__(self, context: Context, axes: tuple[Axis, ...], most: int | None = None) -> None:
+    def __init__(self, context: Context, axes: tuple[Axis, ...], most: int | None = None, work: int = 1) -> None:
         self.points = math.prod(a.extent for a in axes)
-        wanted = most or (context.capabilities.compute_units * 4 if context.cpu else self.points)
+        wanted = most or (cpu_workers(context, self.points * work) if context.cpu else self.points)
         self.run = max(1, -(-self.points // max(1, wanted)))
         self.count = max(1, -(-self.points // self.run))
         self.threads = 1 if context.cpu else min(128, self.count)
@@ -122,14 +148,35 @@ class Worker:
         return statements
 
 
-def build_body(context: Context, stages: Iterable[Stage], axes: Mapping[Axis, Expr], worker: Worker) -> Body:
-    """A Body with every value of the nest placed: arguments and global values as parameters, the point's
-    own values in variables and private arrays (in scratch where they are too large)."""
-    nest = context.nest
-    names = Names({"point", *(a.name for a in nest.grid), *(v.name for v in nest.arguments)})
+def point_work(stages: Iterable[Stage]) -> int:
+    """Roughly how many operations one grid point costs."""
+    total = 1
+    for stage in stages:
+        inner = math.prod(a.extent for a in (*stage.axes, *(stage.over if isinstance(stage, Fold) else ())))
+        total += inner * max(1, len(topological(stage_roots(stage))))
+    return total
+
+
+def cpu_workers(context: Context, work: int) -> int:
+    """How many work-items to start for so many operations: a few per core, none with too little to do."""
+    return max(1, min(context.capabilities.compute_units * 4, work // MIN_WORK))
+
+
+def nest_names(nest: LoopNest, stages: Iterable[Stage]) -> Names:
+    """Names with everything taken that the nest itself uses."""
+    names = Names({"point", "run", "piece", *(a.name for a in nest.grid), *(v.name for v in nest.arguments)})
     for stage in stages:
         names.taken |= {a.name for a in stage.axes}
         names.taken |= {a.name for a in stage.over} if isinstance(stage, Fold) else set()
+    return names
+
+
+def build_body(context: Context, stages: Iterable[Stage], axes: Mapping[Axis, Expr], worker: Worker,
+               names: Names | None = None) -> Body:
+    """A Body with every value of the nest placed: arguments and global values as parameters, the point's
+    own values in variables and private arrays (in scratch where they are too large)."""
+    nest = context.nest
+    names = names or nest_names(nest, stages)
     places: dict[str, Place] = {}
     for value in (*nest.arguments, *nest.values):
         places[value.name] = _place(context, value, worker, names)
@@ -161,8 +208,6 @@ def live_states(nest: LoopNest) -> frozenset[str]:
     read: set[str] = set()
     for stage in nest.stages:
         own = {v.name for v in stage.state} if isinstance(stage, Fold) else set()
-        from ftiny.lowering.expr import loads
-
         read |= {n.attr[0] for n in loads(stage_roots(stage))} - own
     return frozenset(read)
 
@@ -201,9 +246,6 @@ def hoist_arrays(statements: list[Stmt]) -> tuple[Stmt, ...]:
 
 def touched(body: tuple[Stmt, ...]) -> tuple[set[str], set[str]]:
     """(buffers read or written, buffers written) by statements."""
-    from ftiny.lowering.expr import loads
-    from ftiny.lowering.kernel import Atomic, Store
-
     roots: list[Expr] = []
     written: set[str] = set()
     for stmt in walk(body):
@@ -216,8 +258,6 @@ def touched(body: tuple[Stmt, ...]) -> tuple[set[str], set[str]]:
 def cost(nest: LoopNest, stages: Iterable[Stage]) -> tuple[int, int]:
     """(floating point operations, bytes) of running the stages: operations counted per point, every
     argument touched counted once."""
-    from ftiny.lowering.expr import topological
-
     points = math.prod(a.extent for a in nest.grid)
     grid = set(nest.grid)
     flops, names = 0, set()
@@ -430,9 +470,7 @@ class Split:
 
 def _quiet(nest: LoopNest, stage: Stage) -> Stage:
     """A stage of the second pass: what it wrote to memory in the first pass is there already."""
-    from ftiny.lowering.schedule import _private_part
-
-    return _private_part(nest, stage) or Map((), ())
+    return private_part(nest, stage) or Map((), ())
 
 
 def _strip_write(write: Write, strip: Mapping[str, Expr]) -> Write:
