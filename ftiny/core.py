@@ -178,7 +178,7 @@ class Eqn:
         return Eqn(**{name: changes.get(name, getattr(self, name)) for name in self.__slots__})
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Jaxpr:
     """A program: `outputs` computed from `inputs` and `constvars` by `equations`, in order.
 
@@ -209,7 +209,9 @@ class Jaxpr:
 
     def replace(self, **changes) -> Jaxpr:
         """A copy with some fields changed."""
-        return Jaxpr(**{name: changes.get(name, getattr(self, name)) for name in self.__slots__})
+        fields = {"inputs": self.inputs, "eqns": self.eqns, "outputs": self.outputs, "constvars": self.constvars,
+                  "consts": self.consts}
+        return Jaxpr(**{**fields, **changes})
 
     def close_over(self) -> Jaxpr:
         """The same program with its constants turned into leading inputs, as higher-order equations want it."""

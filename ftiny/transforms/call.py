@@ -22,7 +22,7 @@ from ftiny.errors import ArgumentError
 from ftiny.lowering.interpret import interpret
 from ftiny.source import inherit, located
 from ftiny.transforms.common import FlatFunction, check_leaves, name_of
-from ftiny.transforms.grad import JVPTrace, JVPTracer, run_jvp
+from ftiny.transforms.grad import JVPTrace, JVPTracer, linearize_flat
 from ftiny.transforms.programs import (
     Split,
     batched_program,
@@ -173,9 +173,10 @@ def _split_by_inputs(recompute, avals, nonzero, full: Jaxpr, jaxpr: Jaxpr) -> Sp
     def tangents(*values):
         # Behind the barrier, so that what is computed again is not merged with the first computation.
         primals, given = barrier(*values[:len(avals)]), interleave(values[len(avals):], nonzero)
-        _, found = run_jvp(core.current_trace(), recompute, primals, given)
-        flags.extend(t is not ZERO for t in found)
-        return [t for t in found if t is not ZERO]
+        # Cut in two here as well, so that what is computed again and the tangents are not mixed in one loop.
+        _, found, linear = linearize_flat(recompute, primals, nonzero)
+        flags.extend(found)
+        return core.eval_jaxpr(linear, *(t for t in given if t is not ZERO))
 
     program = core.stage(tangents, list(avals) + choose(avals, nonzero), "checkpoint")
     tangent = needed(program.close_over(), [True] * len(program.outputs))

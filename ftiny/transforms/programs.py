@@ -11,11 +11,12 @@ closes over a tracer belongs to its trace and is not.
 """
 from __future__ import annotations
 
+import dataclasses
 import functools
 import threading
-from collections import OrderedDict
+import weakref
 from dataclasses import dataclass
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, Iterator, Sequence
 
 from ftiny import core
 from ftiny.core import ZERO, Jaxpr, Literal, Tracer, Var
@@ -24,50 +25,40 @@ from ftiny.transforms.common import instantiate
 from ftiny.transforms.grad import backward, linearize_flat, run_jvp
 
 
-class Remembered:
-    """A bounded table of results by key, the oldest forgotten first; safe to use from many threads."""
-
-    def __init__(self, limit: int):
-        self.limit = limit
-        self.entries: OrderedDict[Any, Any] = OrderedDict()
-        self.lock = threading.Lock()
-
-    def get(self, key):
-        """The value of `key`, or None."""
-        with self.lock:
-            if key in self.entries:
-                self.entries.move_to_end(key)
-            return self.entries.get(key)
-
-    def put(self, key, value) -> None:
-        """Add a value; the least recently used one makes room."""
-        with self.lock:
-            self.entries[key] = value
-            if len(self.entries) > self.limit:
-                self.entries.popitem(last=False)
-
-
-_programs = Remembered(4096)
+_known: weakref.WeakKeyDictionary[Jaxpr, dict] = weakref.WeakKeyDictionary()
+_lock = threading.Lock()
 
 
 def remember(function: Callable) -> Callable:
-    """Cache a function of a program and a pattern, unless its result closes over a tracer."""
+    """Cache a function of a program (or of a tuple of programs) and a pattern for as long as the program lives.
+
+    A result that closes over a tracer is not kept, since it belongs to that tracer's trace.
+    """
     @functools.wraps(function)
-    def cached(*key):
-        full = (function, batching.named_axes(), *key)
-        result = _programs.get(full)
+    def cached(first, *rest):
+        # The table is in the hands of the first program, so its values must not hold on to that program.
+        program, key = (first[0], first[1:]) if isinstance(first, tuple) else (first, ())
+        full = (function, batching.named_axes(), key, rest)
+        with _lock:
+            table = _known.setdefault(program, {})
+            result = table.get(full)
         if result is None:
-            result = function(*key)
-            if not any(isinstance(c, Tracer) for p in _programs_of(result) for c in p.consts):
-                _programs.put(full, result)
+            result = function(first, *rest)
+            if not any(isinstance(const, Tracer) for part in _programs_in(result) for const in part.consts):
+                with _lock:
+                    result = table.setdefault(full, result)
         return result
 
     return cached
 
 
-def _programs_of(result) -> list[Jaxpr]:
-    parts = result if isinstance(result, tuple) else tuple(vars(result).values())
-    return [part for part in parts if isinstance(part, Jaxpr)]
+def _programs_in(result) -> Iterator[Jaxpr]:
+    """All programs in a tuple, or in the fields of a dataclass."""
+    if isinstance(result, Jaxpr):
+        yield result
+    elif isinstance(result, tuple) or dataclasses.is_dataclass(result):
+        for part in result if isinstance(result, tuple) else vars(result).values():
+            yield from _programs_in(part)
 
 
 def interleave(values: Sequence, flags: Sequence[bool], others: Sequence | None = None) -> list:
@@ -210,13 +201,13 @@ def batched_program(program: Jaxpr, size: int, dims: tuple, out_dims: tuple | No
 # ---- what is needed -----------------------------------------------------------------------------------------------
 
 
-def needed(program: Jaxpr, wanted: Sequence[bool]) -> Jaxpr:
+def needed(program: Jaxpr, wanted: Sequence[bool], keep_effects: bool = True) -> Jaxpr:
     """The program cut down to the marked outputs and the equations they need; its inputs stay."""
     outputs = tuple(choose(program.outputs, wanted))
     live = {atom for atom in outputs if isinstance(atom, Var)}
     kept = []
     for eqn in reversed(program.eqns):
-        if eqn.effects or not live.isdisjoint(eqn.outputs):
+        if eqn.effects and keep_effects or not live.isdisjoint(eqn.outputs):
             kept.append(eqn)
             live.update(atom for atom in eqn.inputs if isinstance(atom, Var))
     return program.replace(eqns=tuple(reversed(kept)), outputs=outputs)

@@ -267,16 +267,19 @@ def batch_program(program: core.Jaxpr, size: int, dims: tuple, out_dims: tuple |
                   axis_name: str | None = None) -> tuple[core.Jaxpr, tuple]:
     """A program of mapped values: `(batched program, mapped axis of each output)`.
 
-    `dims` is the mapped axis, or None, of each input; `out_dims` forces axes of the outputs (-1: leave it where it is).
+    `dims` is the mapped axis, or None, of each input. `out_dims` says where outputs have theirs: an axis (unmapped
+    outputs are repeated along it), or None for axis 0 of those that are mapped; without `out_dims` it is anywhere.
     """
     found: list = []
 
     def batched(*values):
         outs, dims_found = run_batched(core.current_trace(), functools.partial(core.eval_jaxpr, program), values, dims,
                                        size, axis_name)
-        wanted = dims_found if out_dims is None else [d if w == -1 else w for d, w in zip(dims_found, out_dims)]
+        wanted = dims_found
+        if out_dims is not None:
+            wanted = [None if d is None and w is None else w or 0 for d, w in zip(dims_found, out_dims)]
         found.extend(wanted)
-        return [out if w is None and d is None else move_to(out, d, w, size) for out, d, w in zip(outs, dims_found, wanted)]
+        return [out if w is None else move_to(out, d, w, size) for out, d, w in zip(outs, dims_found, wanted)]
 
     avals = [v.aval if dim is None else _batched_aval(v.aval, dim, size) for v, dim in zip(program.inputs, dims)]
     return core.stage(batched, avals, "vmap"), tuple(found)
