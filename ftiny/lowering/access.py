@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from ftiny.contraction import Axes, Direct
 from ftiny.core import Anchor, Atom, Eqn, Literal, Var
 from ftiny.dtypes import COMPLEX
-from ftiny.lowering.expr import BOOL, Expr, compare, const, floordiv, logical_and, mod
+from ftiny.lowering.expr import Expr, const
+from ftiny.lowering.fold_rules import is_unrolled, unrolled, unrolled_size
 from ftiny.lowering.index import simplify
 
 ELEMENTWISE = frozenset({"add", "mul", "div", "pow", "rem", "minmax", "select", "compare", "bitwise", "convert",
@@ -37,10 +37,9 @@ Leaf = Callable[[Var, Index], "Expr | None"]
 
 
 def is_readable(eqn: Eqn) -> bool:
-    """Whether an equation is an index -> value function (elementwise, structural or a gather) of real numbers."""
-    if isinstance(eqn.primitive.lower, Anchor) or eqn.effects:
-        return False
-    if not callable(eqn.primitive.lower) or eqn.primitive.name == "barrier":
+    """Whether an equation is an index -> value function of real numbers: elementwise, structural, a gather or a fold
+    over a small window."""
+    if eqn.effects or isinstance(eqn.primitive.lower, Anchor) and not is_unrolled(eqn):
         return False
     return not any(a.aval.dtype in COMPLEX for a in (*eqn.inputs, *eqn.outputs))
 
@@ -50,7 +49,14 @@ def element_cost(eqn: Eqn) -> float:
     name = eqn.primitive.name
     if name == "math":
         return float(_MATH_COST.get(eqn.params["fn"], 20))
+    if isinstance(eqn.primitive.lower, Anchor):
+        return 2.0 * unrolled_size(eqn)
     return _COST.get(name, _STRUCTURAL_COST if name in STRUCTURAL else 1.0)
+
+
+def reads_per_element(eqn: Eqn) -> int:
+    """How many elements of an operand one element of the results reads."""
+    return unrolled_size(eqn) if isinstance(eqn.primitive.lower, Anchor) else 1
 
 
 class Reader:
@@ -89,6 +95,9 @@ class Reader:
         eqn = self._definition[var]
         self.computed.add(eqn)
         ins = [self._input(atom) for atom in eqn.inputs]
+        if isinstance(eqn.primitive.lower, Anchor):
+            self._known.update(((v, index), r) for v, r in zip(eqn.outputs, unrolled(ins[0], index, eqn)))
+            return self._known[(var, index)]
         in_avals = [atom.aval for atom in eqn.inputs]
         if not eqn.primitive.multiple_results:
             return eqn.primitive.lower(ins, index, in_avals, var.aval, **eqn.params)
@@ -98,24 +107,3 @@ class Reader:
 
     def _input(self, atom: Atom) -> Callable[[Index], Expr]:
         return lambda index: self.element(atom, tuple(index))
-
-
-def operand_point(axes: Axes, at: Mapping[int, Expr], shape: tuple[int, ...]) -> tuple[Index, Expr]:
-    """Where a spec's operand is read when its indices have the values `at`, and the condition that it is there at all.
-
-    A window's coordinate is (stride*p + dilation*r - pad) / base: outside the operand, or not whole, it reads nothing.
-    """
-    index: list[Expr] = []
-    inside = const(True, BOOL)
-    for axis, extent in zip(axes, shape, strict=True):
-        if isinstance(axis, Direct):
-            index.append(at[axis.index])
-            continue
-        place = at[axis.p] * axis.stride + at[axis.r] * axis.dilation - axis.pad
-        if axis.base != 1:
-            inside = logical_and(inside, simplify(compare("eq", mod(place, const(axis.base)), const(0))))
-            place = floordiv(place, const(axis.base))
-        place = simplify(place)
-        inside = logical_and(inside, simplify(place >= 0), simplify(place < extent))
-        index.append(place)
-    return tuple(index), inside

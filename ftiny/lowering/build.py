@@ -25,33 +25,24 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ftiny.core import Eqn, Var
-from ftiny.dtypes import accumulation_dtype
-from ftiny.lowering.access import ELEMENTWISE, Index, Reader, is_readable, operand_point
+from ftiny.lowering.access import ELEMENTWISE, Index, Reader, is_readable
 from ftiny.lowering.build_indexed import build_scatter, build_sort
 from ftiny.lowering.expr import (
-    BOOL,
     Axis,
     Expr,
     add,
     axes_of,
-    bitwise,
     cast,
-    compare,
     const,
     load_index,
     loads,
-    logical_and,
-    logical_not,
-    logical_or,
-    math,
-    maximum,
     mul,
-    select,
     topological,
     transform,
     where,
 )
 from ftiny.lowering.expr import axis as axis_expr
+from ftiny.lowering.fold_rules import OFFSET, Points, Rule, fold_points, operand_point, rule_of
 from ftiny.lowering.fuse import Folded, Fused, Group
 from ftiny.lowering.index import flatten, simplify
 from ftiny.lowering.loops import (
@@ -61,14 +52,11 @@ from ftiny.lowering.loops import (
     Stage,
     Value,
     Write,
-    apply_op,
     neutral,
     other_element,
     stage_roots,
-    state_element,
 )
 
-FOLD_OPS = {"sum": "add", "prod": "mul", "min": "minimum", "max": "maximum", "and": "and", "or": "or", "xor": "xor"}
 DEAR = frozenset({"exp", "exp2", "expm1", "log", "log1p", "log2", "sin", "cos", "tan", "tanh", "sinh", "cosh", "erf",
                   "erfc", "erfinv", "lgamma", "digamma", "pow", "logistic", "atan2"})
 ON_CHIP_BYTES = 16384    # the most that one value of a row may take to be kept between stages
@@ -225,105 +213,43 @@ def _fold_stage(reader: GroupReader, folded: Folded, number: int) -> Fold:
     eqn = reader.eqns[folded.number]
     if eqn.primitive.name == "contract":
         return _contract_stage(reader, eqn, folded, number)
+    rule = rule_of(eqn)
+    names = [f"s{number}", f"s{number}_at"]
+    states = tuple(Value(name, (), dtype, scope="register") for name, dtype in zip(names, rule.dtypes))
+    now, later = tuple(v[()] for v in states), tuple(map(other_element, states))
+    element, offset = _element(reader, eqn, folded, rule)
+    reader.states.update(zip(eqn.outputs, rule.results(now)))
+    return Fold((), folded.over, states, rule.start, rule.step(now, element, offset), rule.combine(now, later),
+                reverse=eqn.params.get("reverse", False))
+
+
+def _element(reader: GroupReader, eqn: Eqn, folded: Folded, rule: Rule) -> tuple[Expr, Expr]:
+    """What the fold takes in at its point, and the flat offset of that point."""
     if eqn.primitive.name == "cumulate":
-        return _cumulate_stage(reader, eqn, folded, number)
-    if eqn.params["op"] in FOLD_OPS:
-        return _reduce_stage(reader, eqn, folded, number)
-    return _extremum_stage(reader, eqn, folded, number)
+        index = next(p.index for p in reader.group.kept if p.var is eqn.outputs[0])
+        return cast(reader.element(eqn.inputs[0], index), rule.dtypes[0]), const(0)
+    spec = eqn.params["spec"]
+    points = fold_points(spec, folded.index, [axis_expr(a) for a in folded.over[: len(spec.folded)]])
+    extents = tuple(spec.extent[i] for i in spec.folded)
+    offset = cast(flatten([points.at[i] for i in spec.folded], extents), OFFSET)
+    return _operand(reader, eqn, points, 0, rule.dtypes[0], rule.start[0]), offset
 
 
-def _operand(reader: GroupReader, eqn: Eqn, folded: Folded, which: int, dtype: np.dtype, fill: Expr) -> Expr:
+def _operand(reader: GroupReader, eqn: Eqn, points: Points, which: int, dtype: np.dtype, fill: Expr) -> Expr:
     """An operand's element at the fold's point, in the dtype that is accumulated; `fill` outside its windows."""
-    at = {i: axis_expr(a) for i, a in folded.at}
     atom = eqn.inputs[which]
-    index, inside = operand_point(eqn.params["spec"].operands[which], at, atom.aval.shape)
-    return where(inside, cast(reader.element(atom, index), dtype), fill)
-
-
-def _over(folded: Folded) -> tuple[Axis, ...]:
-    """The folded axes; a fold over nothing runs once."""
-    return folded.over or (Axis("once", 1),)
+    index, inside = operand_point(eqn.params["spec"].operands[which], points, atom.aval.shape)
+    return simplify(where(inside, cast(reader.element(atom, index), dtype), fill))
 
 
 def _contract_stage(reader: GroupReader, eqn: Eqn, folded: Folded, number: int) -> Fold:
     state = Value(f"s{number}", (), eqn.params["accumulate"], scope="register")
-    zero = neutral("add", state.dtype)
-    left, right = (_operand(reader, eqn, folded, k, state.dtype, zero) for k in (0, 1))
+    zero, spec = neutral("add", state.dtype), eqn.params["spec"]
+    points = fold_points(spec, folded.index, [axis_expr(a) for a in folded.over[: len(spec.folded)]])
+    left, right = (_operand(reader, eqn, points, k, state.dtype, zero) for k in (0, 1))
     reader.states[eqn.outputs[0]] = cast(state[()], eqn.outputs[0].aval.dtype)
-    return Fold((), _over(folded), (state,), (zero,), (add(state[()], mul(left, right)),),
+    return Fold((), folded.over, (state,), (zero,), (add(state[()], mul(left, right)),),
                 (add(state[()], other_element(state)),), atom="multiply_add")
-
-
-def _reduce_stage(reader: GroupReader, eqn: Eqn, folded: Folded, number: int) -> Fold:
-    op = FOLD_OPS[eqn.params["op"]]
-    dtype = eqn.outputs[0].aval.dtype
-    state = Value(f"s{number}", (), accumulation_dtype(dtype) if op in ("add", "mul") else dtype, scope="register")
-    start = neutral(op, state.dtype)
-    element = _operand(reader, eqn, folded, 0, state.dtype, start)
-    reader.states[eqn.outputs[0]] = cast(state[()], dtype)
-    return Fold((), _over(folded), (state,), (start,), (apply_op(op, state[()], element),),
-                (apply_op(op, state[()], other_element(state)),))
-
-
-def _extremum_stage(reader: GroupReader, eqn: Eqn, folded: Folded, number: int) -> Fold:
-    """The extremum and its flat offset among the folded positions; the first of equals, and NaN before all."""
-    op = "maximum" if eqn.params["op"].startswith(("argmax", "max")) else "minimum"
-    given = eqn.inputs[0].aval.dtype
-    dtype = np.dtype(np.int32) if given == BOOL else given
-    best, where_ = Value(f"s{number}", (), dtype, scope="register"), Value(f"s{number}_at", (), np.dtype(np.int32), scope="register")
-    start = cast(neutral(op, given), dtype)
-    element = _operand(reader, eqn, folded, 0, dtype, start)
-    over = _over(folded)
-    offset = cast(flatten([axis_expr(a) for a in over], tuple(a.extent for a in over)), where_.dtype)
-    wins = _beats(op, element, best[()])
-    other, other_at = other_element(best), other_element(where_)
-    ties = logical_and(_equal(other, best[()]), other_at < where_[()])
-    takes = logical_or(_beats(op, other, best[()]), ties)
-    outputs = eqn.outputs
-    reader.states[outputs[-1]] = cast(where_[()], outputs[-1].aval.dtype)
-    if len(outputs) == 2:
-        reader.states[outputs[0]] = cast(best[()], given)
-    return Fold((), over, (best, where_), (start, const(0, where_.dtype)),
-                (select(wins, element, best[()]), select(wins, offset, where_[()])),
-                (select(takes, other, best[()]), select(takes, other_at, where_[()])))
-
-
-def _beats(op: str, challenger: Expr, holder: Expr) -> Expr:
-    ahead = compare("gt" if op == "maximum" else "lt", challenger, holder)
-    if challenger.dtype.kind in "iub":
-        return ahead
-    return logical_or(ahead, logical_and(math("is_nan", challenger), logical_not(math("is_nan", holder))))
-
-
-def _equal(x: Expr, y: Expr) -> Expr:
-    same = compare("eq", x, y)
-    return same if x.dtype.kind in "iub" else logical_or(same, logical_and(math("is_nan", x), math("is_nan", y)))
-
-
-def _cumulate_stage(reader: GroupReader, eqn: Eqn, folded: Folded, number: int) -> Fold:
-    op, dtype = eqn.params["op"], eqn.outputs[0].aval.dtype
-    wide = dtype if op in ("max", "min") else accumulation_dtype(dtype)
-    state = Value(f"s{number}", (), wide, scope="register")
-    index = next(p.index for p in reader.group.kept if p.var is eqn.outputs[0])
-    element = cast(reader.element(eqn.inputs[0], index), wide)
-    reader.states[eqn.outputs[0]] = cast(state[()], dtype)
-    if op == "logsumexp":
-        start, join = neutral("maximum", wide), _add_logarithms
-    else:
-        start = neutral(FOLD_OPS[op], wide)
-
-        def join(x: Expr, y: Expr) -> Expr:
-            return apply_op(FOLD_OPS[op], x, y)
-
-    return Fold((), folded.over, (state,), (start,), (join(state[()], element),),
-                (join(state[()], other_element(state)),), reverse=eqn.params["reverse"])
-
-
-def _add_logarithms(x: Expr, y: Expr) -> Expr:
-    """log(exp(x) + exp(y)); an infinite or NaN larger one is the result itself."""
-    top = maximum(x, y)
-    sum_ = add(top, math("log1p", math("exp", math("neg", math("abs", x - y)))))
-    return select(math("is_finite", top), sum_, top)
 
 
 def _append_fold(stages: list[Stage], new: Fold) -> None:

@@ -20,8 +20,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import prod
 
+from ftiny.contraction import Spec
 from ftiny.core import Anchor, Atom, Eqn, Jaxpr, Literal, Var
 from ftiny.dtypes import COMPLEX, short_name
 from ftiny.lowering.access import (
@@ -31,10 +33,11 @@ from ftiny.lowering.access import (
     Reader,
     element_cost,
     is_readable,
-    operand_point,
+    reads_per_element,
 )
-from ftiny.lowering.expr import Axis, axes_of, load, show
+from ftiny.lowering.expr import Axis, Expr, axes_of, load, show
 from ftiny.lowering.expr import axis as axis_expr
+from ftiny.lowering.fold_rules import fold_extents, fold_points, operand_point, split_window
 from ftiny.lowering.index import flatten, simplify, unflatten
 
 KERNELS = ("map", "fold", "contract", "cumulate", "scatter", "sort")
@@ -67,11 +70,11 @@ class Placed:
 
 @dataclass(frozen=True, eq=False)
 class Folded:
-    """An anchor equation: its number, the axes it runs over and the value of each of its spec's indices."""
+    """An anchor equation: its number, the axes it runs over, and the values of its spec's output indices."""
 
     number: int
     over: tuple[Axis, ...]
-    at: tuple[tuple[int, Axis], ...] = ()
+    index: Index = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +142,8 @@ class _Open:
         """Axes to fold over: the same ones for the same extents, so that folds can share values."""
         if extents not in self.local:
             first = sum(map(len, self.local.values()))
-            self.local[extents] = tuple(Axis(f"j{first + k}", n) for k, n in enumerate(extents))
+            # A fold over nothing runs once.
+            self.local[extents] = tuple(Axis(f"j{first + k}", n) for k, n in enumerate(extents or (1,)))
         return self.local[extents]
 
     def add_template(self, shape: tuple[int, ...], index: Index) -> None:
@@ -174,6 +178,23 @@ def _reindex(index: Index, old: tuple[int, ...], new: tuple[int, ...]) -> Index:
 def grid_axes(shape: tuple[int, ...]) -> tuple[Axis, ...]:
     """The axes i0, i1, ... of a grid."""
     return tuple(Axis(f"i{k}", n) for k, n in enumerate(shape))
+
+
+def split_grid(spec: Spec) -> tuple[tuple[Axis, ...], Index]:
+    """The grid of a contraction, and its output's index. An output axis that a strided window is solved for is split
+    into residue classes: each is a dense contraction of its own."""
+    base = {w.p: w.base for w in map(partial(split_window, spec), spec.folded) if w is not None}
+    axes: list[Axis] = []
+    index: list[Expr] = []
+    for number, (i, extent) in enumerate(zip(spec.output, spec.output_shape)):
+        classes = base.get(i, 1)
+        if classes == 1 or extent % classes:
+            axes.append(Axis(f"i{number}", extent))
+            index.append(axis_expr(axes[-1]))
+            continue
+        axes += [Axis(f"i{number}", extent // classes), Axis(f"i{number}_class", classes)]
+        index.append(simplify(axis_expr(axes[-2]) * classes + axis_expr(axes[-1])))
+    return tuple(axes), tuple(index)
 
 
 def axis_index(axes: Iterable[Axis]) -> Index:
@@ -226,7 +247,7 @@ class _Fuser:
     def _add_readable(self, eqn: Eqn) -> None:
         order = max((self._order(a) for a in eqn.inputs), default=-1)
         parts = {a for a in eqn.inputs if isinstance(a, Var) and a not in self.written}
-        cost = element_cost(eqn) + sum(self.cost.get(a, 0.0) for a in parts)
+        cost = element_cost(eqn) + reads_per_element(eqn) * sum(self.cost.get(a, 0.0) for a in parts)
         for var in eqn.outputs:
             self.definition[var], self.order[var], self.cost[var] = eqn, order, cost
         for var in eqn.outputs:
@@ -251,7 +272,7 @@ class _Fuser:
 
     def _add_fold(self, number: int, eqn: Eqn) -> None:
         operand, spec = eqn.inputs[0], eqn.params["spec"]
-        extents = tuple(spec.extent[i] for i in spec.folded)
+        extents = fold_extents(spec)
         key = (spec.output_shape, extents)
         natural = self._by_order.get(self._order(operand))
         for group in dict.fromkeys((natural, self._siblings.get(key))):
@@ -268,8 +289,9 @@ class _Fuser:
         operand, spec = eqn.inputs[0], eqn.params["spec"]
         first = not group.folds
         over = group.local_axes(extents)
-        at = dict(zip((*spec.output, *spec.folded), (*group.grid, *over)))
-        index, _ = operand_point(spec.operands[0], {i: axis_expr(a) for i, a in at.items()}, operand.aval.shape)
+        kept = axis_index(group.grid)
+        points = fold_points(spec, kept, [axis_expr(a) for a in over[: len(extents)]])
+        index, _ = operand_point(spec.operands[0], points, operand.aval.shape)
         if not first and not self._worth_joining(group, operand, index, extents, over):
             return False
         before = set(group.inputs)
@@ -277,11 +299,11 @@ class _Fuser:
             return False
         if not first and self._order(operand) < group.order and not self._shares(group, before, spec, extents):
             return False
-        group.folds.append(Folded(number, over, tuple(at.items())))
+        group.folds.append(Folded(number, over, kept))
         if not spec.has_windows:
             group.add_template(operand.aval.shape, index)
         self._prepare(group, [operand], prod(spec.output_shape) * prod(extents))
-        self._own(group, eqn.outputs, axis_index(group.grid))
+        self._own(group, eqn.outputs, kept)
         return True
 
     def _worth_joining(self, group: _Open, operand: Atom, index: Index, extents: tuple[int, ...],
@@ -301,11 +323,11 @@ class _Fuser:
         spec = eqn.params["spec"]
         for operand in eqn.inputs:
             self._prepare_operand(operand)
-        group = self._open("contract", grid_axes(spec.output_shape))
-        over = group.local_axes(tuple(spec.extent[i] for i in spec.folded))
-        at = dict(zip((*spec.output, *spec.folded), (*group.grid, *over)))
-        group.folds.append(Folded(number, over, tuple(at.items())))
-        self._own(group, eqn.outputs, axis_index(group.grid))
+        grid, index = split_grid(spec)
+        group = self._open("contract", grid)
+        group.templates[:] = [(spec.output_shape, index)]
+        group.folds.append(Folded(number, group.local_axes(fold_extents(spec)), index))
+        self._own(group, eqn.outputs, index)
 
     def _prepare_operand(self, operand: Atom) -> None:
         """A contraction reads each element many times: what is computed on the way is little or nothing."""
