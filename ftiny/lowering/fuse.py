@@ -18,12 +18,13 @@ Before a value is read in a new group, `_prepare` chooses what goes through memo
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from math import prod
 
-from ftiny.contraction import Spec
+from ftiny.contraction import Spec, axis_indices
 from ftiny.core import Anchor, Atom, Eqn, Jaxpr, Literal, Var
 from ftiny.dtypes import COMPLEX, short_name
 from ftiny.lowering.access import (
@@ -46,7 +47,9 @@ _MAIN = 1 << 20          # groups that depend on arguments only are numbered bel
 _CHEAP = 8.0             # computed again wherever it is read, even under a broadcast
 _OPERAND = 2.5           # computed inside a contraction's loads
 _KEPT = 32.0             # a group that computes such a value is the one to write it, should another need it
-_LONGEST = 200.0         # no value of a higher cost is left to be inlined
+_LONGEST = 200.0         # no value of a higher cost is left to be inlined,
+_DEEPEST = 60            # nor one at the end of a longer chain of equations (reading recurses along it),
+_LITTLE = 1 << 17        # unless all its elements together cost no more than this
 _SHARED_INPUT_FREE = 1 << 16
 _MOST_OUTPUTS = 24
 _MOST_FOLDS = 6
@@ -226,7 +229,9 @@ class _Fuser:
         self._by_order: dict[int, _Open] = {}
         self._maps: dict[tuple[bool, int], _Open] = {}
         self._siblings: dict[tuple, _Open] = {}
+        self._depth: dict[Var, int] = {}
         self._read_by: dict[Var, _Open] = {}
+        self._uses = Counter(a for eqn in jaxpr.eqns for a in set(eqn.inputs))
         self._count = {True: 0, False: _MAIN}
         self._names: dict[Var, str] = {}
 
@@ -248,10 +253,12 @@ class _Fuser:
         order = max((self._order(a) for a in eqn.inputs), default=-1)
         parts = {a for a in eqn.inputs if isinstance(a, Var) and a not in self.written}
         cost = element_cost(eqn) + reads_per_element(eqn) * sum(self.cost.get(a, 0.0) for a in parts)
+        depth = 1 + max((self._depth.get(a, 0) for a in parts), default=0)
         for var in eqn.outputs:
-            self.definition[var], self.order[var], self.cost[var] = eqn, order, cost
+            self.definition[var], self.order[var], self.cost[var], self._depth[var] = eqn, order, cost, depth
         for var in eqn.outputs:
-            if cost > _LONGEST and not self._natural(var, None, write=False):
+            dear = cost > _LONGEST and cost * var.aval.size > _LITTLE or cost > 8 * _LONGEST
+            if (dear or depth > _DEEPEST) and not self._natural(var, None, write=False):
                 self._keep_in_new_map(var)
 
     def _add_anchor(self, number: int, eqn: Eqn) -> None:
@@ -279,11 +286,26 @@ class _Fuser:
             if group is not None and group.kind == "fold" and group.grid_shape == spec.output_shape:
                 if self._join_fold(group, number, eqn, extents):
                     return
+        if not _rows_suffice(spec.output_shape, extents, _reads_rows(spec)):
+            self._store_shared(operand)
         self._prepare(None, [operand], prod(spec.output_shape) * prod(extents))
         group = self._open("fold", grid_axes(spec.output_shape))
         self._siblings[key] = group
         if not self._join_fold(group, number, eqn, extents):
             raise FusionError(f"{eqn.primitive} cannot be computed by a group of its own")
+
+    def _store_shared(self, operand: Atom) -> None:
+        """Store what others read as well, if it is not cheap: a fold that runs across rows is no place to write it."""
+        stack = [operand]
+        while stack:
+            var = stack.pop()
+            if isinstance(var, Literal) or self._is_leaf(var):
+                continue
+            eqn = self.definition[var]
+            if self._uses[var] > 1 and self.cost[var] > _CHEAP and eqn.primitive.name not in STRUCTURAL:
+                self.materialise(var)
+            elif self.cost[var] > _CHEAP:
+                stack.extend(eqn.inputs)
 
     def _join_fold(self, group: _Open, number: int, eqn: Eqn, extents: tuple[int, ...]) -> bool:
         operand, spec = eqn.inputs[0], eqn.params["spec"]
@@ -313,7 +335,7 @@ class _Fuser:
             return False
         if self._order(operand) < group.order:  # independent: it shares the pass, so it must be the same pass
             return group.folds[0].over == over
-        return _rows_suffice(group, extents, index)
+        return _rows_suffice(group.grid_shape, extents, _is_contiguous(group, index))
 
     def _shares(self, group: _Open, before: set[Var], spec, extents: tuple[int, ...]) -> bool:
         small = prod(spec.output_shape) * prod(extents) <= _SHARED_INPUT_FREE
@@ -399,10 +421,24 @@ class _Fuser:
     def _keep_in_new_map(self, var: Var) -> None:
         self._prepare(None, self.definition[var].inputs, var.aval.size)
         early = self.order[var] < _MAIN
-        group = self._open("map", grid_axes(var.aval.shape), early)
+        group = self._open("map", grid_axes(self._finest_shape(var)), early)
         self._maps[(early, var.aval.size)] = group
         if not self._place(group, var, write=False):
             raise FusionError(f"{self.definition[var].primitive} cannot be computed by a group of its own")
+
+    def _finest_shape(self, var: Var) -> tuple[int, ...]:
+        """The shape of most axes among the values of this size that `var` is made of: its axes need no division."""
+        best = var.aval.shape
+        atom: Atom = var
+        for _ in range(_DEEPEST):
+            if self._is_leaf(atom):
+                break
+            same = [a for a in self.definition[atom].inputs if isinstance(a, Var) and a.aval.size == var.aval.size]
+            if not same:
+                break
+            atom = same[0]
+            best = max(best, atom.aval.shape, key=len)
+        return best
 
     def _place(self, group: _Open, var: Var, write: bool) -> bool:
         """Let `group` compute `var`, if it has everything that it takes at the right point."""
@@ -410,16 +446,22 @@ class _Fuser:
             return False
         for index in group.indices_for(var.aval.shape):
             local = axes_of(index) - set(group.grid)
-            if local and group.kind == "fold" and not _rows_suffice(group, tuple(a.extent for a in local), index):
+            if not self._may_hold(group, index):
                 continue
             if self._readable_at(group, var, index):
                 self._prepare(group, self.definition[var].inputs, prod(a.extent for a in (*group.grid, *local)))
                 group.kept[var] = index
-                self.home[var], self.order[var], self.cost[var] = group, group.order, 0.0
+                self._settle(var, group)
                 if write:
                     self._write(var)
                 return True
         return False
+
+    def _may_hold(self, group: _Open, index: Index) -> bool:
+        """Whether the group has enough workers to compute a value at `index`, which may run along its local axes."""
+        local = axes_of(index) - set(group.grid)
+        extents = tuple(a.extent for a in local)
+        return not local or group.kind != "fold" or _rows_suffice(group.grid_shape, extents, _is_contiguous(group, index))
 
     def _prepare(self, group: _Open | None, atoms: Sequence[Atom], domain: int) -> None:
         """Choose what `group` (None: one that is about to be opened) reads from memory to compute `atoms`.
@@ -453,6 +495,8 @@ class _Fuser:
             return False
         eqn = self.definition[var]
         cost = self.cost[var]
+        if not pending and cost * domain <= _LITTLE:
+            return False
         if pending and eqn.primitive.name not in STRUCTURAL:
             smaller = var.aval.nbytes <= sum(v.aval.nbytes for v in pending)
             if (smaller or cost >= 2 * _CHEAP) and self._natural(var, group, write=True):
@@ -471,9 +515,9 @@ class _Fuser:
         """Make `group` the home of a dear value that it computes at one point only."""
         for index in group.indices_for(var.aval.shape):
             assert group.reader is not None
-            if group.reader.knows(var, index):
+            if group.reader.knows(var, index) and self._may_hold(group, index):
                 group.kept[var] = index
-                self.home[var], self.order[var], self.cost[var] = group, group.order, 0.0
+                self._settle(var, group)
                 return
 
     def _pending(self, group: _Open | None, atoms: Sequence[Atom]) -> dict[Var, frozenset[Var] | None]:
@@ -516,9 +560,12 @@ class _Fuser:
         for var in outputs:
             group.kept[var] = index
             group.states.add(var)
-            self.home[var], self.order[var], self.cost[var] = group, group.order, 0.0
+            self._settle(var, group)
             if var in self.results:
                 self._write(var)
+
+    def _settle(self, var: Var, group: _Open) -> None:
+        self.home[var], self.order[var], self.cost[var], self._depth[var] = group, group.order, 0.0, 0
 
     def _write(self, var: Var) -> None:
         self.written.add(var)
@@ -566,16 +613,23 @@ def anchor_kind(eqn: Eqn) -> str:
     return kind if kind in (*KERNELS, "scan", "while", "cond", "collective") else "host"
 
 
-def _rows_suffice(group: _Open, extents: tuple[int, ...], index: Index) -> bool:
+def _rows_suffice(grid: tuple[int, ...], extents: tuple[int, ...], contiguous: bool) -> bool:
     """Whether one worker a grid point, passing repeatedly over `extents`, keeps a machine busy.
 
     Long rows are fine where they lie contiguously; short ones may also lie across.
     """
-    rows, row = prod(group.grid_shape), prod(extents)
-    if rows * row <= 8192:
-        return True
-    contiguous = not index or not axes_of((index[-1],)) <= set(group.grid)
-    return rows >= 32 and row <= (1 << 18 if contiguous else 2048)
+    rows, row = prod(grid), prod(extents)
+    return rows * row <= 8192 or rows >= 32 and row <= (1 << 18 if contiguous else 2048)
+
+
+def _is_contiguous(group: _Open, index: Index) -> bool:
+    return not index or not axes_of((index[-1],)) <= set(group.grid)
+
+
+def _reads_rows(spec: Spec) -> bool:
+    """Whether a fold runs along the last axis of its operand."""
+    axes = spec.operands[0]
+    return not axes or any(i not in spec.output for i in axis_indices(axes[-1]))
 
 
 # ----------------------------------------------------------------------------- checking and printing
