@@ -105,6 +105,8 @@ class OpenCL(Dialect):
         return f"convert_{name}({bare(text)})"
 
     def reinterpret(self, text: str, source: np.dtype, target: np.dtype, lanes: int) -> str:
+        if lanes == 1 and source.kind != "f" and target.kind != "f":
+            return f"(({self.type_name(target, 1)}){text})"
         return f"as_{self.type_name(target, lanes)}({bare(text)})"
 
     def choose(self, condition: str, yes: str, no: str, kind: np.dtype, lanes: int) -> str:

@@ -71,12 +71,15 @@ def _power(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     result = np.ones(np.broadcast_shapes(x.shape, y.shape), x.dtype)
     base, exponent = np.broadcast_to(x, result.shape), np.broadcast_to(y, result.shape)
     negative = exponent < 0
-    exponent = np.where(negative, -exponent, exponent)
+    if x.dtype.kind == "i":
+        exponent = np.where(negative, -exponent, exponent)
     odd, power = exponent & 1, base
     while (exponent > 0).any():
         result = np.where(exponent & 1, result * power, result)
         power, exponent = power * power, exponent >> 1
-    of_inverse = np.where(base == 1, 1, np.where(base == -1, np.where(odd, -1, 1), 0))
+    if x.dtype.kind == "u":
+        return result
+    of_inverse = np.where(base == 1, 1, np.where(base == -1, np.where(odd, -1, 1), 0)).astype(x.dtype)
     return np.where(negative, of_inverse, result)
 
 
