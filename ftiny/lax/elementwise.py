@@ -1,0 +1,257 @@
+"""`ftiny.lax`, elementwise: one primitive each, on operands of one shape and dtype.
+
+Input: arrays of equal shapes and dtypes; Python scalars adopt the dtype of the array beside them. Output: one array:
+
+    >>> clamp(0., ftiny.numpy.array([-1., 0.5, 2.]), 1.)
+    Array([0. , 0.5, 1. ], dtype=float32)
+
+Nothing is promoted or broadcast here, save scalars: that is what `ftiny.numpy` does.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ftiny import core, dtypes, primitives
+from ftiny import numpy as fnp
+from ftiny.errors import DtypeError, ShapeError
+from ftiny.numpy.common import PYTHON_SCALARS, check_array, convert, dtype_of, scalar_literal, shape_of
+from ftiny.source import located
+
+
+def strict(name: str, *operands) -> list:
+    """The operands, which must have one dtype and one shape, with Python scalars in the dtype of the arrays."""
+    check_array(name, *operands)
+    arrays = [x for x in operands if not isinstance(x, PYTHON_SCALARS)]
+    found = list(dict.fromkeys(dtype_of(x) for x in arrays))
+    if len(found) > 1:
+        shown = " and ".join(map(str, found))
+        raise DtypeError(located(f"lax.{name} takes operands of one dtype, not {shown}; convert with .astype, or use ftiny.numpy"))
+    dtype = found[0] if found else dtypes.result_type(*operands)
+    shapes = list(dict.fromkeys(shape_of(x) for x in arrays if shape_of(x)))
+    if len(shapes) > 1:
+        shown = " and ".join(map(str, shapes))
+        raise ShapeError(located(f"lax.{name} takes operands of one shape, not {shown}; broadcast them, or use ftiny.numpy"))
+    return [scalar_literal(x, dtype) if isinstance(x, PYTHON_SCALARS) else convert(x, dtype) for x in operands]
+
+
+def _describe(function: Callable, name: str, does: str) -> Callable:
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"Elementwise {does}."
+    return function
+
+
+def _unary(name: str, fn: str, does: str) -> Callable:
+    def function(x):
+        (x,) = strict(name, x)
+        return primitives.math(x, fn=fn)
+
+    return _describe(function, name, does)
+
+
+def _binary(name: str, bind: Callable, does: str) -> Callable:
+    def function(x, y):
+        return bind(*strict(name, x, y))
+
+    return _describe(function, name, does)
+
+
+_UNARY = {  # name: (function of the primitive, what it computes)
+    "neg": ("neg", "-x"), "sign": ("sign", "sign of x: -1, 0 or 1"), "floor": ("floor", "floor of x"),
+    "ceil": ("ceil", "ceiling of x"), "is_finite": ("is_finite", "whether x is neither infinite nor NaN"),
+    "exp": ("exp", "exp(x)"), "exp2": ("exp2", "2 ** x"), "expm1": ("expm1", "exp(x) - 1"), "log": ("log", "log(x)"),
+    "log1p": ("log1p", "log(1 + x)"), "sqrt": ("sqrt", "square root of x"), "rsqrt": ("rsqrt", "1 / sqrt(x)"),
+    "cbrt": ("cbrt", "cube root of x"), "sin": ("sin", "sine"), "cos": ("cos", "cosine"), "tan": ("tan", "tangent"),
+    "asin": ("asin", "inverse sine"), "acos": ("acos", "inverse cosine"), "atan": ("atan", "inverse tangent"),
+    "sinh": ("sinh", "hyperbolic sine"), "cosh": ("cosh", "hyperbolic cosine"), "tanh": ("tanh", "hyperbolic tangent"),
+    "asinh": ("asinh", "inverse hyperbolic sine"), "acosh": ("acosh", "inverse hyperbolic cosine"),
+    "atanh": ("atanh", "inverse hyperbolic tangent"), "erf": ("erf", "error function"),
+    "erfc": ("erfc", "1 - erf(x)"), "erf_inv": ("erfinv", "inverse of the error function"),
+    "lgamma": ("lgamma", "logarithm of |gamma(x)|"), "digamma": ("digamma", "derivative of lgamma"),
+    "logistic": ("logistic", "1 / (1 + exp(-x))"), "population_count": ("population_count", "number of bits that are set"),
+    "clz": ("clz", "number of leading zero bits"),
+}
+neg, sign, floor, ceil, is_finite, exp, exp2, expm1, log, log1p, sqrt, rsqrt, cbrt, sin, cos, tan, asin, acos, atan, \
+    sinh, cosh, tanh, asinh, acosh, atanh, erf, erfc, erf_inv, lgamma, digamma, logistic, population_count, clz = (
+        _unary(name, *row) for name, row in _UNARY.items())
+
+add = _binary("add", primitives.add, "x + y")
+sub = _binary("sub", primitives.sub, "x - y")
+mul = _binary("mul", primitives.mul, "x * y")
+div = _binary("div", primitives.div, "x / y; integers are truncated towards zero")
+rem = _binary("rem", primitives.rem, "remainder of x / y with the sign of x")
+max = _binary("max", lambda x, y: primitives.minmax(x, y, op="max"), "larger of x and y")  # noqa: A001
+min = _binary("min", lambda x, y: primitives.minmax(x, y, op="min"), "smaller of x and y")  # noqa: A001
+atan2 = _binary("atan2", lambda y, x: primitives.math(y, x, fn="atan2"), "angle of the point (y, x): atan2(x, y)")
+nextafter = _binary("nextafter", lambda x, y: primitives.math(x, y, fn="nextafter"), "next float after x towards y")
+complex = _binary("complex", lambda x, y: primitives.math(x, y, fn="complex"), "complex number x + iy")  # noqa: A001
+
+eq, ne, lt, le, gt, ge = (
+    _binary(dir, (lambda x, y, dir=dir: primitives.compare(x, y, dir=dir)), f"whether x {sign_} y")
+    for dir, sign_ in (("eq", "=="), ("ne", "!="), ("lt", "<"), ("le", "<="), ("gt", ">"), ("ge", ">=")))
+
+bitwise_and, bitwise_or, bitwise_xor, shift_left, shift_right_logical, shift_right_arithmetic = (
+    _binary(name, (lambda x, y, op=op: primitives.bitwise(x, y, op=op)), does) for name, op, does in (
+        ("bitwise_and", "and", "bits that are set in both"), ("bitwise_or", "or", "bits that are set in either"),
+        ("bitwise_xor", "xor", "bits that are set in one only"), ("shift_left", "shift_left", "x * 2**y, in bits"),
+        ("shift_right_logical", "shift_right_logical", "x with its bits moved down, zeros coming in"),
+        ("shift_right_arithmetic", "shift_right_arithmetic", "x with its bits moved down, the sign coming in")))
+
+
+def bitwise_not(x):
+    """Elementwise complement of the bits; of bools, `not`."""
+    (x,) = strict("bitwise_not", x)
+    return primitives.bitwise(x, op="not")
+
+
+def abs(x):  # noqa: A001
+    """Elementwise absolute value; of complex numbers, the modulus."""
+    return fnp.abs(x)
+
+
+def real(x):
+    """The real part of complex numbers."""
+    return fnp.real(x)
+
+
+def imag(x):
+    """The imaginary part of complex numbers."""
+    return fnp.imag(x)
+
+
+def conj(x):
+    """The complex conjugate."""
+    return fnp.conj(x)
+
+
+def square(x):
+    """Elementwise x * x."""
+    (x,) = strict("square", x)
+    return primitives.mul(x, x)
+
+
+def reciprocal(x):
+    """Elementwise 1 / x."""
+    (x,) = strict("reciprocal", x)
+    return primitives.div(scalar_literal(1, dtype_of(x)), x)
+
+
+def pow(x, y):  # noqa: A001
+    """Elementwise x ** y; an integer y beside a float x is converted."""
+    check_array("pow", x, y)
+    if dtypes.is_inexact(dtype_of(x)) and dtypes.is_integer(dtype_of(y)):
+        y = convert(y, dtype_of(x))
+    return primitives.pow(*strict("pow", x, y))
+
+
+def integer_pow(x, y: int):
+    """Elementwise x to a static integer power."""
+    return fnp.power(x, int(y))
+
+
+def round(x, rounding_method: str = "away_from_zero"):  # noqa: A001
+    """Elementwise nearest integer; halves go away from zero, or 'to_nearest_even'."""
+    (x,) = strict("round", x)
+    if rounding_method == "to_nearest_even":
+        return primitives.math(x, fn="round")
+    whole = primitives.math(x, fn="trunc")
+    away = fnp.greater_equal(fnp.abs(primitives.sub(x, whole)), 0.5)
+    return fnp.where(away, fnp.add(whole, primitives.math(x, fn="sign")), whole)
+
+
+def select(pred, on_true, on_false):
+    """Elementwise `on_true` where `pred` (bool, of the same shape or without axes) holds, else `on_false`."""
+    check_array("select", pred)
+    on_true, on_false = strict("select", on_true, on_false)
+    if dtype_of(pred) != dtypes.bool_:
+        raise DtypeError(located(f"lax.select: the predicate must be bool, not {dtype_of(pred)}"))
+    shape = shape_of(on_true) or shape_of(on_false)
+    if shape_of(pred) not in ((), shape):
+        raise ShapeError(located(f"lax.select: the predicate has shape {shape_of(pred)}, the values {shape}"))
+    return primitives.select(pred, on_true, on_false)
+
+
+def select_n(which, *cases):
+    """Elementwise case number `which` (bool for two cases, else integer)."""
+    if dtype_of(which) == dtypes.bool_:
+        return select(which, cases[1], cases[0])
+    result = cases[-1]
+    for number in range(len(cases) - 2, -1, -1):
+        result = select(fnp.less_equal(which, number), cases[number], result)
+    return result
+
+
+def clamp(min, x, max):  # noqa: A002
+    """Elementwise x limited to [min, max], which are scalars or have the shape of x."""
+    low, x, high = strict("clamp", min, x, max)
+    return primitives.minmax(primitives.minmax(low, x, op="max"), high, op="min")
+
+
+def convert_element_type(x, new_dtype):
+    """`x` with elements of another dtype; floats become integers by truncation, saturating."""
+    return fnp.astype(x, new_dtype)
+
+
+def bitcast_convert_type(x, new_dtype):
+    """The bits of `x` read as another dtype. A smaller one adds an axis at the end, a larger one takes the last away."""
+    check_array("bitcast_convert_type", x)
+    wanted, have = dtypes.dtype(new_dtype), dtype_of(x)
+    if wanted == have:
+        return fnp.asarray(x)
+    if wanted.itemsize == have.itemsize:
+        return primitives.convert(x, dtype=wanted, bitcast=True)
+    return _split_bits(x, have, wanted) if wanted.itemsize < have.itemsize else _join_bits(x, have, wanted)
+
+
+def _unsigned(itemsize: int) -> np.dtype:
+    return {d.itemsize: d for d in dtypes.UNSIGNED}[itemsize]
+
+
+def _bits(x, dtype: np.dtype):
+    return x if dtype_of(x) == dtype else primitives.convert(x, dtype=dtype, bitcast=True)
+
+
+def _split_bits(x, have: np.dtype, wanted: np.dtype):
+    wide, narrow = _unsigned(have.itemsize), _unsigned(wanted.itemsize)
+    x = _bits(x, wide)
+    mask = (1 << 8 * wanted.itemsize) - 1
+    parts = [fnp.bitwise_and(fnp.right_shift(x, 8 * wanted.itemsize * i), mask) for i in range(have.itemsize // wanted.itemsize)]
+    return _bits(fnp.stack([convert(part, narrow) for part in parts], axis=-1), wanted)
+
+
+def _join_bits(x, have: np.dtype, wanted: np.dtype):
+    count = wanted.itemsize // have.itemsize
+    if not shape_of(x) or shape_of(x)[-1] != count:
+        raise ShapeError(located(f"bitcast_convert_type: {have} to {wanted} needs a last axis of size {count}, but the shape "
+                                 f"is {shape_of(x)}"))
+    wide = _unsigned(wanted.itemsize)
+    parts = fnp.unstack(convert(_bits(x, _unsigned(have.itemsize)), wide), -1)
+    total = parts[0]
+    for i, part in enumerate(parts[1:], 1):
+        total = fnp.bitwise_or(total, fnp.left_shift(part, 8 * have.itemsize * i))
+    return _bits(total, wanted)
+
+
+def bitcast_view(x, dtype):
+    """`x.view(dtype)`: the bits as another dtype, the last axis growing or shrinking with its size."""
+    wanted, have = dtypes.dtype(dtype), dtype_of(x)
+    shape = shape_of(x)
+    if wanted.itemsize <= have.itemsize:
+        result = bitcast_convert_type(x, wanted)
+        return result if wanted.itemsize == have.itemsize else fnp.reshape(result, (*shape[:-1], -1))
+    count = wanted.itemsize // have.itemsize
+    return bitcast_convert_type(fnp.reshape(x, (*shape[:-1], shape[-1] // count, count)), wanted)
+
+
+def stop_gradient(x):
+    """`x` itself (an array or a tree of them), treated as a constant by differentiation."""
+    from ftiny import tree
+    return tree.map(_stop, x)
+
+
+def _stop(x):
+    if not isinstance(x, core.ArrayLike) or not dtypes.is_inexact(dtype_of(x)):
+        return x
+    # Reinterpreting bits has no derivative; to its own dtype it is free.
+    return primitives.convert_p.bind(x, dtype=dtype_of(x), bitcast=True)
