@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from ftiny.core import Jaxpr
 from ftiny.lowering.build import Built, build, program_of
+from ftiny.lowering.emit_c import emit
 from ftiny.lowering.fuse import Fused, check_groups, fuse
 from ftiny.lowering.loops import LoopNest
 from ftiny.lowering.plan import Item, Kernels, Single, make_plan
@@ -84,11 +85,7 @@ class Compiler:
         scheduled = schedule(nest, self.capabilities)
         self.clock("schedule", started)
         started = time.perf_counter()
-        if self.capabilities.dialect == "cuda":
-            from ftiny.lowering.emit_cuda import emit
-        else:
-            from ftiny.lowering.emit_opencl import emit
-        sources = tuple(map(emit, scheduled.kernels))
+        sources = tuple(emit(kernel, self.capabilities.dialect) for kernel in scheduled.kernels)
         self.clock("emit", started)
         for source in sources:
             log(5, source.text)

@@ -28,6 +28,7 @@ from ftiny.contraction import Spec, axis_indices
 from ftiny.core import Anchor, Atom, Eqn, Jaxpr, Literal, Var
 from ftiny.dtypes import COMPLEX, short_name
 from ftiny.lowering.access import (
+    ELEMENTWISE,
     STRUCTURAL,
     Index,
     Leaf,
@@ -251,8 +252,12 @@ class _Fuser:
 
     def _add_readable(self, eqn: Eqn) -> None:
         order = max((self._order(a) for a in eqn.inputs), default=-1)
-        parts = {a for a in eqn.inputs if isinstance(a, Var) and a not in self.written}
-        cost = element_cost(eqn) + reads_per_element(eqn) * sum(self.cost.get(a, 0.0) for a in parts)
+        # One of each equation's results: computing one computes them all.
+        parts = {self.definition.get(a, a): a for a in eqn.inputs if isinstance(a, Var) and a not in self.written}.values()
+        size = eqn.outputs[0].aval.size
+        # A dear operand that is spread over a larger result will be read from memory.
+        costs = [self.cost.get(a, 0.0) if 2 * a.aval.size > size else min(self.cost.get(a, 0.0), _CHEAP) for a in parts]
+        cost = element_cost(eqn) + reads_per_element(eqn) * sum(costs)
         depth = 1 + max((self._depth.get(a, 0) for a in parts), default=0)
         for var in eqn.outputs:
             self.definition[var], self.order[var], self.cost[var], self._depth[var] = eqn, order, cost, depth
@@ -428,16 +433,17 @@ class _Fuser:
 
     def _finest_shape(self, var: Var) -> tuple[int, ...]:
         """The shape of most axes among the values of this size that `var` is made of: its axes need no division."""
-        best = var.aval.shape
-        atom: Atom = var
-        for _ in range(_DEEPEST):
-            if self._is_leaf(atom):
-                break
-            same = [a for a in self.definition[atom].inputs if isinstance(a, Var) and a.aval.size == var.aval.size]
-            if not same:
-                break
-            atom = same[0]
-            best = max(best, atom.aval.shape, key=len)
+        best, queue, seen = var.aval.shape, [var], {var}
+        for atom in queue:
+            if len(queue) > _DEEPEST or self._is_leaf(atom):
+                continue
+            if self.definition[atom].primitive.name not in ELEMENTWISE | {"reshape"}:
+                continue
+            same = [a for a in self.definition[atom].inputs
+                    if isinstance(a, Var) and a.aval.size == var.aval.size and a not in seen]
+            queue += same
+            seen.update(same)
+            best = max((best, *(a.aval.shape for a in same)), key=len)
         return best
 
     def _place(self, group: _Open, var: Var, write: bool) -> bool:

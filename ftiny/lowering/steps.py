@@ -48,9 +48,9 @@ def scan_step(planner: Planner, eqn: Eqn, nested: Nested) -> Loop:
 def while_step(planner: Planner, eqn: Eqn, nested: Nested) -> Loop:
     """The loop of a while: constants of the condition, constants of the body, carry."""
     params = eqn.params
-    cond, body = nested(params["cond"]), nested(params["body"])
-    split = params["num_cond_consts"]
-    first = split + params["num_body_consts"]
+    cond, body = nested(params["cond_jaxpr"]), nested(params["body_jaxpr"])
+    split = params["cond_nconsts"]
+    first = split + params["body_nconsts"]
     ins = tuple(map(planner.read, eqn.inputs))
     outs = tuple(map(planner.write, eqn.outputs))
     return Loop("while", body, ins[first:], outs, _spares(planner, eqn.outputs), ins[split:first], cond=cond,
