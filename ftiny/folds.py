@@ -162,7 +162,7 @@ reduce_p = Primitive(
 def reduce(x, op: str, spec: Spec):
     """`x` folded by `op` over the indices that are not in the output of the unary `spec`."""
     same = spec == contraction.reduce_spec(p.shape_of(x), ()) and op not in ("argmin", "argmax")
-    if same and isinstance(x, ArrayLike):
+    if same and isinstance(x, (ArrayLike, np.generic)):
         return x
     return reduce_p.bind(x, op=op, spec=spec)
 

@@ -1,0 +1,21 @@
+"""The code in the documents runs, and prints what stands there."""
+
+import re
+from pathlib import Path
+
+import pytest
+from documents import updated
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize("name", ["docs/one-value.md"])
+def test_a_page_prints_what_it_says(name):
+    page = (ROOT / name).read_text()
+    assert updated(page, name) == page, f"run: python tests/documents.py --update {name}, and review the difference"
+
+
+def test_the_example_of_the_readme_trains(capsys):
+    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    exec(compile(code[1], "README.md", "exec"), {"__name__": "readme"})
+    assert float(capsys.readouterr().out.split()[-1]) < 0.5
