@@ -5,6 +5,9 @@ Input: Python functions of arrays. Output: the same functions, differentiated, v
     >>> import ftiny, ftiny.numpy as np
     >>> ftiny.jit(ftiny.grad(lambda x: np.sum(x ** 2)))(np.array([1.0, 2.0]))
     Array([2., 4.], dtype=float32)
+
+`ftiny.numpy` has the array functions, `ftiny.lax` the lower-level ones and control flow. The other modules (`nn`, `random`,
+`stax`, `optimizers`, `data`) are imported when they are first named.
 """
 from __future__ import annotations
 
@@ -14,8 +17,18 @@ from ftiny import dtypes, errors, tree
 from ftiny.array import Array, ShapeDtypeStruct, device_get, device_put, from_dlpack
 from ftiny.core import check_jaxpr
 from ftiny.lowering.device import default_device, device, devices
+from ftiny.lowering.profile import debug
 from ftiny.source import name_scope as named_scope
-from ftiny.transforms.call import checkpoint, checkpoint_name
+from ftiny.transforms import control, custom
+from ftiny.transforms.call import (
+    checkpoint,
+    checkpoint_name,
+    save_contractions,
+    save_everything,
+    save_names,
+    save_nothing,
+)
+from ftiny.transforms.custom import custom_jvp, custom_vjp
 from ftiny.transforms.grad import (
     grad,
     hessian,
@@ -29,5 +42,27 @@ from ftiny.transforms.grad import (
 )
 from ftiny.transforms.jit import eval_shape, jit, make_jaxpr
 from ftiny.transforms.vmap import vmap
+from ftiny import numpy  # noqa: I001  # installs the operators of arrays, so it comes after the transformations
 
 __version__ = "0.1.0"
+
+_LAZY = ("data", "lax", "nn", "optimizers", "random", "stax")
+
+__all__ = [
+    "Array", "ShapeDtypeStruct", "check_jaxpr", "checkpoint", "checkpoint_name", "control", "custom", "custom_jvp",
+    "custom_vjp", "debug", "default_device", "device", "device_get", "device_put", "devices", "dtypes", "errors",
+    "eval_shape", "from_dlpack", "grad", "hessian", "jacfwd", "jacrev", "jit", "jvp", "linear_transpose", "linearize",
+    "make_jaxpr", "named_scope", "numpy", "save_contractions", "save_everything", "save_names", "save_nothing", "tree",
+    "value_and_grad", "vjp", "vmap", *_LAZY,
+]
+
+
+def __getattr__(name: str):
+    """Import a module of the package when it is first named."""
+    if name in _LAZY:
+        return importlib.import_module(f"ftiny.{name}")
+    raise AttributeError(f"module 'ftiny' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

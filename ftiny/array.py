@@ -38,13 +38,13 @@ class Array(ArrayLike):
 
     __slots__ = ("aval", "_memory", "_host", "_device", "__weakref__")
 
-    def __init__(self, aval: Aval, memory: "Memory | None" = None, host: np.ndarray | None = None,
-                 device: "Device | None" = None):
+    def __init__(self, aval: Aval, memory: Memory | None = None, host: np.ndarray | None = None,
+                 device: Device | None = None):
         # Internal: users call ftiny.numpy.array. `device` is the device that the array is bound to, if any.
         self.aval, self._memory, self._host, self._device = aval, memory, host, device
 
     @classmethod
-    def from_numpy(cls, value: np.ndarray, copy: bool = True) -> "Array":
+    def from_numpy(cls, value: np.ndarray, copy: bool = True) -> Array:
         """An array with the elements of a numpy array; `copy=False` only for memory that nobody writes to again."""
         host = np.array(value) if copy else np.asarray(value)
         dtype = dtypes.dtype(host.dtype)
@@ -53,7 +53,7 @@ class Array(ArrayLike):
     # ---- where it is ----
 
     @property
-    def device(self) -> "Device":
+    def device(self) -> Device:
         """The device that holds the array, or that it would be moved to now."""
         from ftiny.lowering.device import default_device
         if self._device is not None:
@@ -70,7 +70,7 @@ class Array(ArrayLike):
             host = self._host = memory.device.to_host(memory, self.aval)
         return host
 
-    def memory_on(self, device: "Device") -> "Memory":
+    def memory_on(self, device: Device) -> Memory:
         """Memory of `device` with the elements; moves the array there if it is elsewhere."""
         memory = self._memory
         if memory is None or memory.device is not device:
@@ -85,7 +85,7 @@ class Array(ArrayLike):
         """Give the memory back at once; the array can not be used any more."""
         self._memory = self._host = None
 
-    def block_until_ready(self) -> "Array":
+    def block_until_ready(self) -> Array:
         """Wait until the elements have been computed. Returns the array."""
         if self._memory is not None:
             self._memory.device.synchronize()
@@ -174,10 +174,10 @@ class Array(ArrayLike):
     def __reduce__(self):
         return Array.from_numpy, (np.array(self.host()),)
 
-    def __copy__(self) -> "Array":
+    def __copy__(self) -> Array:
         return Array(self.aval, self._memory, self._host, self._device)
 
-    def __deepcopy__(self, memo) -> "Array":
+    def __deepcopy__(self, memo) -> Array:
         return Array.from_numpy(self.host())
 
     # ---- DLPack ----
@@ -198,7 +198,7 @@ class Array(ArrayLike):
         return 1, 0  # kDLCPU
 
 
-def _from_host(host: np.ndarray, device: "Device | None" = None) -> Array:
+def _from_host(host: np.ndarray, device: Device | None = None) -> Array:
     """An array of a numpy array that nobody writes to again."""
     if host.flags.writeable:
         host.flags.writeable = False
@@ -219,7 +219,7 @@ def from_dlpack(value: Any) -> Array:
         raise ArgumentError(located(f"from_dlpack takes an array in host memory ({problem})")) from problem
 
 
-def device_put(value: Any, device: "Device | str | None" = None):
+def device_put(value: Any, device: Device | str | None = None):
     """A pytree of arrays bound to a device (a name such as 'cuda' or 'opencl:0'; default: the current one).
 
     Computations run where their bound arrays are. Raises `DeviceError` when there is no such device.

@@ -14,7 +14,8 @@ rest again from the inputs, behind a `barrier` so that it is not merged with the
 from __future__ import annotations
 
 import functools
-from typing import Any, Callable, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from ftiny import core, tree
 from ftiny.core import ZERO, Anchor, Jaxpr, Linear, Primitive, Var, not_needed

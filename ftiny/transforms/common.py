@@ -8,7 +8,8 @@ Input: a Python function of pytrees. Output: a function of flat leaves that reme
 """
 from __future__ import annotations
 
-from typing import Any, Callable, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 

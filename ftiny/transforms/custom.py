@@ -19,11 +19,12 @@ value. Rules are functions of flat values, run under whatever trace is on when t
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Callable, Sequence
+from typing import Any
 
 from ftiny import core, primitives, tree
-from ftiny.core import ZERO, Anchor, Aval, Jaxpr, Linear, Primitive, not_needed
+from ftiny.core import ZERO, Anchor, Aval, Jaxpr, Primitive, not_needed
 from ftiny.errors import ArgumentError, DtypeError, RuleError, ShapeError
 from ftiny.lowering.interpret import interpret
 from ftiny.source import located

@@ -14,7 +14,8 @@ cotangents. A tangent or cotangent that is surely zero is the symbol `ZERO`, and
 from __future__ import annotations
 
 import functools
-from typing import Any, Callable, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,6 @@ from ftiny.transforms.common import (
     positional,
 )
 
-
 # ---- the traces -------------------------------------------------------------------------------------------------
 
 
@@ -44,7 +44,7 @@ class JVPTracer(Tracer):
 
     __slots__ = ("primal", "tangent")
 
-    def __init__(self, trace: "JVPTrace", primal, tangent, aval: Aval | None = None):
+    def __init__(self, trace: JVPTrace, primal, tangent, aval: Aval | None = None):
         super().__init__(trace, aval or core.get_aval(primal))
         self.primal, self.tangent = primal, tangent
 

@@ -15,15 +15,15 @@ import dataclasses
 import functools
 import threading
 import weakref
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Callable, Iterator, Sequence
+from typing import Any
 
 from ftiny import core
 from ftiny.core import ZERO, Jaxpr, Literal, Tracer, Var
 from ftiny.transforms import vmap as batching
 from ftiny.transforms.common import instantiate
 from ftiny.transforms.grad import backward, linearize_flat, run_jvp
-
 
 _known: weakref.WeakKeyDictionary[Jaxpr, dict] = weakref.WeakKeyDictionary()
 _lock = threading.Lock()

@@ -15,8 +15,9 @@ the loop runs backwards and its constants' cotangents are summed in the carry.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Callable, Sequence
+from typing import Any
 
 import numpy as np
 

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import functools
 import threading
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
-from typing import Any, Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,6 @@ from ftiny.core import Aval, Trace, Tracer
 from ftiny.errors import ArgumentError, ShapeError
 from ftiny.source import located, transform_scope
 from ftiny.transforms.common import FlatFunction, check_leaves, name_of
-
 
 # ---- named axes ---------------------------------------------------------------------------------------------------
 
@@ -71,7 +71,7 @@ class BatchTracer(Tracer):
 
     __slots__ = ("value", "dim")
 
-    def __init__(self, trace: "BatchTrace", value, dim: int):
+    def __init__(self, trace: BatchTrace, value, dim: int):
         aval = core.get_aval(value)
         super().__init__(trace, aval.update(shape=aval.shape[:dim] + aval.shape[dim + 1:]))
         self.value, self.dim = value, dim
