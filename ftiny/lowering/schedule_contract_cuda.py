@@ -69,6 +69,8 @@ THREADS = 256
 PADDING = 4  # elements after each depth of a shared tile: keeps 16-byte alignment, spreads columns over banks
 LATENCY = 700  # cycles of one step of the depth that has nothing else to do
 LAUNCH = 5_000  # cycles of one more kernel
+BYTES_PER_CYCLE = 40  # from the second-level cache to one processor
+SHARED_PER_PROCESSOR = 160 * 1024
 
 
 @dataclass(frozen=True)
@@ -160,17 +162,22 @@ def _tile_elements(block: Block) -> tuple[int, int]:
 
 
 def _cycles(contraction: Contraction, block: Block, capabilities) -> float:
+    """Estimated cycles until the last processor is done: what its units must do, or the wait for memory."""
     rows, columns, depth = (_size(a) for a in (contraction.rows, contraction.columns, contraction.depth))
+    size, sums = contraction.state.dtype.itemsize, block.row_step * block.column_step
     tiles = -(-rows // block.rows) * -(-columns // block.columns) * _size(contraction.batch)
-    blocks = tiles * block.splits
     steps = -(-depth // (block.depth * block.splits))
-    efficiency = 0.5 + 0.005 * block.row_step * block.column_step - 0.005 * block.slices
-    work = block.rows * block.columns * block.depth * steps / (128 * efficiency)
-    resident = 2 if block.row_step * block.column_step >= 64 else 4
-    waiting = steps * LATENCY * -(-blocks // (capabilities.compute_units * resident))
-    total = max(work * -(-blocks // capabilities.compute_units), waiting) + 2 * LATENCY
+    per_processor = -(-tiles * block.splits // capabilities.compute_units)
+    products = block.rows * block.columns * block.depth / (128 * (0.4 + 0.1 * math.log2(sums / 8)))
+    fetched = (block.rows + block.columns) * block.depth * size / BYTES_PER_CYCLE
+    ending = block.rows * block.columns * size * (2 * block.slices / 128 + 1 / BYTES_PER_CYCLE)
+    work = per_processor * (steps * max(products * size / 4, fetched) + ending)
+    resident = min(2 if sums >= 64 else 3 if sums >= 32 else 5, SHARED_PER_PROCESSOR // (shared_elements(block) * size))
+    waiting = -(-per_processor // resident) * (steps + 3) * LATENCY
+    total = max(work, waiting) + min(work, waiting) / 4
     if block.splits > 1:
-        total += LAUNCH + block.splits * rows * columns * _size(contraction.batch) * 8 / 1000
+        traffic = block.splits * rows * columns * _size(contraction.batch) * size * 2
+        total += LAUNCH + traffic / (BYTES_PER_CYCLE * capabilities.compute_units)
     return total
 
 
@@ -179,6 +186,16 @@ def _size(axes: tuple[Axis, ...]) -> int:
 
 
 # --------------------------------------------------------------------------------- the kernel
+
+
+def aligned_fours(offset: Expr, axes: tuple[Axis, ...]) -> bool:
+    """Whether every aligned group of four positions of the flat index over `axes` is an aligned group of four
+    neighbours in memory."""
+    if not axes or _size(axes) % 4:
+        return False
+    flat = simplify(axis_expr(Axis("group_of_four.", _size(axes) // 4)) * 4 + ramp(4))
+    offset = simplify(substitute((offset,), unflatten(flat, axes))[0])
+    return coefficient(offset, ramp(4)) == 1 and multiple_of(simplify(offset - ramp(4))) % 4 == 0
 
 
 class _Loader:
@@ -208,20 +225,13 @@ class _Loader:
 
     def _vectors(self) -> bool:
         """Whether the operand is a plain load of aligned groups of four neighbours, all inside or all outside."""
-        node, value = self.expr, None
+        node = self.expr
         if node.op != "load" or len(node.args) != 1:
             return False
         value = self.writer.contraction.nest.value(node.attr[0])
-        fast = self.writer.contraction.depth if self.along_depth else self.axes
-        total = _size(fast)
-        if value.storage != self.dtype or self.dtype.itemsize != 4 or total % 4:
+        if value.storage != self.dtype or self.dtype.itemsize != 4:
             return False
-        step = Axis("group_of_four.", total // 4)
-        flat = simplify(axis_expr(step) * 4 + ramp(4))
-        offset = simplify(substitute((node.args[0],), unflatten(flat, fast))[0])
-        if coefficient(offset, ramp(4)) != 1:
-            return False
-        return multiple_of(simplify(offset - ramp(4))) % 4 == 0
+        return aligned_fours(node.args[0], self.writer.contraction.depth if self.along_depth else self.axes)
 
     def _positions(self, number: int) -> tuple[Expr, Expr]:
         """(depth, position) in the tile of this thread's load `number`; its first element if it has several."""
@@ -236,8 +246,21 @@ class _Loader:
         index = (local(0, THREADS) + number * THREADS) * self.lanes
         return simplify(index < total)
 
-    def value(self, number: int, first_depth: Expr, first: Expr) -> Expr:
-        """What load `number` brings; 0 outside the operand."""
+    def fetch(self, number: int, first_depth: Expr, first: Expr) -> tuple[Stmt, ...]:
+        """Statements that put into its register what load `number` brings, 0 outside the operand. Wide loads
+        are guarded by a branch: only an unguarded load can be 16 bytes."""
+        name = self.register(number)
+        guard, value = self._value(number, first_depth, first)
+        if self.lanes == 1 or guard.op == "const":
+            return (Assign(name, simplify(where(guard, value, const(0, self.dtype)))),)
+        return Assign(name, const(0, self.dtype)), If(guard, (Assign(name, value),))
+
+    def register(self, number: int) -> str:
+        """The name of the variable that load `number` goes to."""
+        return f"{self.name}{number}."
+
+    def _value(self, number: int, first_depth: Expr, first: Expr) -> tuple[Expr, Expr]:
+        """Where load `number` is inside, and what it brings there."""
         writer = self.writer
         at_depth, at = self._positions(number)
         depth, position = simplify(first_depth + at_depth), simplify(first + at)
@@ -246,7 +269,7 @@ class _Loader:
         place = {**writer.place, **unflatten(simplify(depth + lane if self.along_depth else depth),
                                              writer.contraction.depth)}
         place.update(unflatten(simplify(position if self.along_depth else position + lane), self.axes))
-        return simplify(where(guard, substitute((self.expr,), place)[0], const(0, self.dtype)))
+        return guard, simplify(substitute((self.expr,), place)[0])
 
     def store(self, number: int, buffer: Expr, value: Expr) -> Stmt:
         """Put what load `number` brought into the shared tile."""
@@ -324,17 +347,17 @@ class _Writer:
     def _depth_steps(self) -> Iterator[Stmt]:
         step = Axis("step.", self.steps)
         base = simplify(self.part * (self.steps * self.block.depth))
-        for loader, first in self._loaders():
+        for loader, _ in self._loaders():
             for number in range(loader.count):
-                yield Declare(f"{loader.name}{number}.", self.dtype, loader.value(number, base, first), loader.lanes)
+                yield Declare(loader.register(number), self.dtype, const(0, self.dtype), loader.lanes)
+        yield from self._fetch(base)
         yield from self._put(const(0))
         yield Barrier()
         if self.steps == 1:
             yield self._multiply(const(0))
             return
         following = simplify(base + (axis_expr(step) + 1) * self.block.depth)
-        fetch = tuple(Assign(f"{loader.name}{number}.", loader.value(number, following, first))
-                      for loader, first in self._loaders() for number in range(loader.count))
+        fetch = tuple(self._fetch(following))
         more = simplify(axis_expr(step) < self.steps - 1)
         current, other = simplify(axis_expr(step) % 2), simplify((axis_expr(step) + 1) % 2)
         yield For(step, (If(more, fetch), self._multiply(current), If(more, tuple(self._put(other))), Barrier()))
@@ -342,10 +365,15 @@ class _Writer:
     def _loaders(self) -> tuple[tuple[_Loader, Expr], ...]:
         return (self.left, self.first_row), (self.right, self.first_column)
 
+    def _fetch(self, depth: Expr) -> Iterator[Stmt]:
+        for loader, first in self._loaders():
+            for number in range(loader.count):
+                yield from loader.fetch(number, depth, first)
+
     def _put(self, buffer: Expr) -> Iterator[Stmt]:
         for loader, _ in self._loaders():
             for number in range(loader.count):
-                yield loader.store(number, buffer, variable(f"{loader.name}{number}.", self.dtype))
+                yield loader.store(number, buffer, variable(loader.register(number), self.dtype))
 
     def _multiply(self, buffer: Expr) -> Stmt:
         """The sums of this thread grow by its slice of the tile in `buffer`."""
@@ -376,12 +404,7 @@ class _Writer:
     def _epilogue(self) -> Iterator[Stmt]:
         block = self.block
         if block.slices == 1:
-            row, column = Axis("i.", block.row_step), Axis("j.", block.column_step)
-            at_row = self._position(row, self.thread_row, block.rows, block.row_step)
-            at_column = self._position(column, self.thread_column, block.columns, block.column_step)
-            total = element("sums.", simplify(axis_expr(row) * block.column_step + axis_expr(column)), self.dtype)
-            inner = For(column, self._writes(at_row, at_column, total), unroll=True)
-            yield For(row, (inner,), unroll=True)
+            yield from self._own_sums()
             return
         yield Barrier()
         yield from self._share_sums()
@@ -396,6 +419,25 @@ class _Writer:
             mod(index, const(block.columns))), total)
         yield For(each, writes, unroll=True)
 
+    def _own_sums(self) -> Iterator[Stmt]:
+        """Every thread writes its own sums, four neighbours at a time where that is one access."""
+        block = self.block
+        lanes = 4 if self._writes_fours() else 1
+        row, column = Axis("i.", block.row_step), Axis("j.", block.column_step // lanes)
+        at_row = self._position(row, self.thread_row, block.rows, block.row_step)
+        number = axis_expr(row) * block.column_step + axis_expr(column) * lanes + ramp(lanes)
+        if lanes == 4:
+            at_column = self.thread_column * 4 + axis_expr(column) * (block.columns * 4 // block.column_step)
+        else:
+            at_column = self._position(column, self.thread_column, block.columns, block.column_step)
+        writes = self._writes(at_row, at_column, element("sums.", simplify(number), self.dtype), lanes)
+        yield For(row, (For(column, writes, unroll=True),), unroll=True)
+
+    def _writes_fours(self) -> bool:
+        """Whether four neighbouring columns are aligned neighbours in every result."""
+        columns = self.contraction.columns
+        return all(aligned_fours(w.index[0], columns) for w in self.contraction.writes)
+
     def _share_sums(self) -> Iterator[Stmt]:
         block = self.block
         row, column = Axis("i.", block.row_step), Axis("j.", block.column_step)
@@ -409,11 +451,13 @@ class _Writer:
         return simplify(thread * 4 + floordiv(axis_expr(one), const(4)) * (extent * 4 // step)
                         + mod(axis_expr(one), const(4)))
 
-    def _writes(self, at_row: Expr, at_column: Expr, total: Expr) -> tuple[Stmt, ...]:
-        """All writes of one element: values first, then stores, as an output may lie where an input does."""
+    def _writes(self, at_row: Expr, at_column: Expr, total: Expr, lanes: int = 1) -> tuple[Stmt, ...]:
+        """All writes of one element, or of `lanes` neighbouring columns: values first, then stores, as an output
+        may lie where an input does."""
         contraction = self.contraction
         row, column = simplify(self.first_row + at_row), simplify(self.first_column + at_column)
-        place = {**self.place, **unflatten(row, contraction.rows), **unflatten(column, contraction.columns)}
+        place = {**self.place, **unflatten(row, contraction.rows),
+                 **unflatten(simplify(column + ramp(lanes)), contraction.columns)}
         if self.block.splits > 1:
             place[Axis("part.", self.block.splits)] = self.part
         inside = simplify(logical_and(row < _size(contraction.rows), column < _size(contraction.columns)))
@@ -421,7 +465,7 @@ class _Writer:
         if len(writes) == 1:
             stores: tuple[Stmt, ...] = tuple(Store(w.value, w.index[0], w.expr, w.guard) for w in writes)
         else:
-            values = [Declare(f"out{next(self._counter)}.", w.expr.dtype, w.expr) for w in writes]
+            values = [Declare(f"out{next(self._counter)}.", w.expr.dtype, w.expr, lanes) for w in writes]
             stores = (*values, *(Store(w.value, w.index[0], variable(v.name, v.dtype), w.guard)
                                  for w, v in zip(writes, values)))
         return stores if inside.op == "const" else (If(inside, stores),)
