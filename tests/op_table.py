@@ -87,7 +87,7 @@ class Row:
     call      the expression, as `call(library, *arguments)`; jax: the same for jax where the spelling differs
     grad      whether it is differentiated (floats to floats); smooth: whether a second time
     vmap      whether it is checked under vmap; compiled: whether on OpenCL
-    domain    where floats are drawn; tolerance: relative error in float32
+    domain    where floats are drawn; tolerance: relative error in float32, derivative_tolerance: in float64
     """
 
     name: str
@@ -100,6 +100,7 @@ class Row:
     compiled: bool = True
     domain: tuple[float, float] = (-2.0, 2.0)
     tolerance: float = 1e-5
+    derivative_tolerance: float = 1e-9
 
     @property
     def function(self) -> str:
@@ -147,15 +148,15 @@ def _dotted(path: str) -> Callable:
     return found
 
 
-def _family_samples(kinds: str, arity: int, special: bool) -> str:
+def _family_samples(fn: str, kinds: str, arity: int) -> str:
     samples = []
     for kind in kinds:
         shapes = _SHAPES if kind == "f" else _SHAPES[:1]
         samples += [" ".join([f"{_LETTER[kind]}[{shape}]"] * arity) for shape in shapes]
     if "f" in kinds:
-        samples += [" ".join([f"bf16[{_SHAPES[0]}]"] * arity)]
-        samples += [" ".join(["f32[15]!", "f32[15]"][:arity])] if special else []
-    if "i" in kinds:
+        samples += [" ".join([f"bf16[{_SHAPES[0]}]"] * arity)] if fn != "complex" else []
+        samples += [" ".join(["f32[15]!", "f32[15]"][:arity])] if fn not in _NO_SPECIAL else []
+    if "i" in kinds and fn not in ("abs", "sign", "neg"):
         samples += [" ".join([f"{name}[7]"] * arity) for name in ("u8", "i8", "u32")]
     return ";".join(samples)
 
@@ -164,7 +165,7 @@ def _add_families() -> None:
     from ftiny import families, primitives
 
     def add(family, fn, kinds, arity, jax_name, key, **options):
-        samples = _family_samples(kinds, arity, special=fn not in _NO_SPECIAL)
+        samples = _family_samples(fn, kinds, arity)
         primitive = getattr(primitives, family)
         row(f"{family}.{fn}", samples, lambda m, *xs: primitive(*xs, **{key: fn}),
             jax=lambda m, *xs: _dotted(jax_name)(*xs), **options)

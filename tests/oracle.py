@@ -14,7 +14,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
                                    "--xla_cpu_use_fusion_emitters=false")
 
-NAMES = ("jit", "vmap", "grad", "value_and_grad", "jvp", "vjp", "hessian", "custom_jvp", "custom_vjp")
+NAMES = ("jit", "vmap", "grad", "value_and_grad", "jvp", "vjp")
 
 
 @cache

@@ -169,7 +169,8 @@ def test_derivatives(name):
                                    err_msg=f"jvp of result {number} against central differences")
     left = sum(np.vdot(c, np.asarray(t, np.float64)) for c, t in zip(cotangents, forward))
     right = sum(np.vdot(np.asarray(b), t) for b, t in zip(backward, tangents))
-    np.testing.assert_allclose(left, right, 1e-9, 1e-9, err_msg="<ct, J v> against <J^T ct, v>")
+    loose = row.derivative_tolerance
+    np.testing.assert_allclose(left, right, loose, loose, err_msg="<ct, J v> against <J^T ct, v>")
 
     def reference(*xs):
         same, _ = float_function(row, oracle.jax_library(), arguments)
@@ -178,8 +179,7 @@ def test_derivatives(name):
     with jax.enable_x64(True):
         wanted = jax.jit(reference)(*primals)
     for what, found, right in zip(("jvp", "vjp", "second order"), (forward, backward, second), wanted[1:]):
-        loose = 1e-5 if all(o.dtype == np.float64 for o in outputs) else 1e5
-        assert_close(found, right, 1e3 * loose, f"{what} of {name}", same_dtype=False)
+        assert_close(found, right, 1e7 * loose, f"{what} of {name}", same_dtype=False)
 
 
 # ---- vmap -----------------------------------------------------------------------------------------------------
