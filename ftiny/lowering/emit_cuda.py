@@ -117,7 +117,7 @@ class Cuda(Dialect):
         return f"static __device__ __forceinline__ {result} {name}({params})"
 
     def array(self, stmt: DeclareArray, name: str) -> str:
-        space = "__shared__ " if stmt.scope == "shared" else ""
+        space = "__shared__ __align__(16) " if stmt.scope == "shared" else ""
         return f"{space}{self.storage_name(stmt.dtype)} {name}[{stmt.size}];"
 
     def signature(self, kernel: Kernel, printer: Printer) -> str:

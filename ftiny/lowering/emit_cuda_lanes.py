@@ -46,8 +46,9 @@ class _Scalariser:
         self.widths = Widths(kernel.body)
         self.storage = {p.name: p.dtype for p in kernel.params if p.kind == "pointer"}
         self.storage |= {s.name: s.dtype for s in walk(kernel.body) if isinstance(s, DeclareArray)}
-        # Shared arrays start wherever the compiler puts them: only global memory is known to be aligned.
+        # Private arrays start wherever the compiler puts them.
         self.aligned = {p.name for p in kernel.params if p.kind == "pointer"}
+        self.aligned |= {s.name for s in walk(kernel.body) if isinstance(s, DeclareArray) and s.scope == "shared"}
         self.count = 0
 
     def block(self, body: tuple[Stmt, ...]) -> list[Stmt]:
