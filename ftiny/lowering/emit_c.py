@@ -420,9 +420,7 @@ class Printer:
         memo = self.depends_memo
         if root in memo:
             return memo[root]
-        for node in topological((root,)):
-            if node in memo:
-                continue
+        for node in topological((root,), memo.__contains__):
             names: frozenset[str] = frozenset()
             for argument in node.args:
                 names = memo[argument] if not names else names | memo[argument]

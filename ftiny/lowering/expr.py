@@ -448,21 +448,27 @@ def guard_loads(value: Expr, guard: Expr) -> Expr:
 # ------------------------------------------------------------------------------------- traversal
 
 
-def topological(roots: Iterable[Expr]) -> list[Expr]:
-    """Every node under the roots once, arguments before users, with no recursion."""
+def topological(roots: Iterable[Expr], skip: Callable[[Expr], bool] | None = None) -> list[Expr]:
+    """Every node under the roots once, arguments before users, with no recursion. Nodes for which `skip`
+    holds are left out, with what is only under them: a walk that fills a memo visits what is new."""
     order: list[Expr] = []
     done: set[Expr] = set()
-    stack: list[tuple[Expr, bool]] = [(root, False) for root in reversed(list(roots))]
+    stack: list[tuple[Expr, bool]] = [(root, False) for root in roots]
+    stack.reverse()
     while stack:
         node, expanded = stack.pop()
         if node in done:
             continue
-        if expanded or not node.args:
+        if skip is not None and skip(node):
+            done.add(node)
+        elif expanded or not node.args:
             done.add(node)
             order.append(node)
-            continue
-        stack.append((node, True))
-        stack.extend((argument, False) for argument in reversed(node.args) if argument not in done)
+        else:
+            stack.append((node, True))
+            for argument in reversed(node.args):
+                if argument not in done:
+                    stack.append((argument, False))
     return order
 
 

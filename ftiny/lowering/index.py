@@ -49,11 +49,18 @@ def range_of(expr: Expr) -> Range:
     found = expr.range
     if found is not None:
         return found
-    for node in topological((expr,)):
-        if node.range is None:
-            node.range = _clip(_node_range(node), node.dtype)
+    for node in topological((expr,), _has_range):
+        node.range = _clip(_node_range(node), node.dtype)
     assert expr.range is not None
     return expr.range
+
+
+def _has_range(node: Expr) -> bool:
+    return node.range is not None
+
+
+def _is_simplified(node: Expr) -> bool:
+    return node.simple is not None
 
 
 def dtype_range(dtype: np.dtype) -> Range:
@@ -198,12 +205,10 @@ def simplify(expr: Expr) -> Expr:
     found = expr.simple
     if found is not None:
         return found
-    for node in topological((expr,)):
-        if node.simple is None:
-            args = tuple(a.simple for a in node.args)
-            simple = _simplify_node(rebuild(node, args))
-            node.simple = simple
-            simple.simple = simple
+    for node in topological((expr,), _is_simplified):
+        simple = _simplify_node(rebuild(node, tuple(a.simple for a in node.args)))
+        node.simple = simple
+        simple.simple = simple
     assert expr.simple is not None
     return expr.simple
 

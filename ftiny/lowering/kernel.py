@@ -266,9 +266,7 @@ class Widths:
         memo = self.memo
         if root in memo:
             return memo[root]
-        for node in topological((root,)):
-            if node in memo:
-                continue
+        for node in topological((root,), memo.__contains__):
             if node.op == "ramp":
                 lanes = node.attr
             elif node.op == "variable":

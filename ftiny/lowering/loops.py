@@ -130,8 +130,9 @@ class Fold:
       init     may read the kept axes, grid axes not folded, and earlier values;
       step     the next state; reads the state before the step (every component's), and the point;
       combine  the state of two neighbouring pieces: reads name (left, earlier) and name.other (right);
-               it must be associative, init its neutral element. `None` if the fold has no combine:
-               then the axes are folded strictly in order by one worker.
+               it must be associative, init its neutral element, and (unless there is an `emit`) the
+               order of the pieces must not matter. `None` if the fold has no combine: then the axes
+               are folded strictly in order by one worker.
     `finish` writes run once per kept point, after the fold; they read the state. `emit` writes run at
     every step, after it, for scans. `over` runs lexicographically, last axis fastest, backwards if `reverse`.
 

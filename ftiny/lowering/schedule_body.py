@@ -95,9 +95,8 @@ class Converter:
         memo = self.memo
         if root in memo:
             return memo[root]
-        for node in topological((root,)):
-            if node not in memo:
-                memo[node] = self._node(node, tuple(memo[a] for a in node.args))
+        for node in topological((root,), memo.__contains__):
+            memo[node] = self._node(node, tuple(memo[a] for a in node.args))
         return simplify(memo[root])
 
     def _node(self, node: Expr, args: tuple[Expr, ...]) -> Expr:

@@ -36,6 +36,7 @@ from ftiny.lowering.kernel import (
 from ftiny.lowering.loops import OTHER, Fold, LoopNest, Map, Stage, Value, Write, stage_roots, writes_of
 from ftiny.lowering.schedule import Phase, Scheduled, private_part
 from ftiny.lowering.schedule_body import Body, Converter, Names, Place, replace_loads
+from ftiny.lowering.schedule_pieces import cut_fold
 
 PRIVATE_BYTES = 64 * 1024
 MIN_WORK = 8192
@@ -61,9 +62,15 @@ class Context:
         widest = max((v.dtype.itemsize for v in (*self.nest.arguments, *self.nest.values)), default=4)
         return max(1, min(16, self.capabilities.vector_width * 4 // max(4, widest)))
 
+    def fresh(self, name: str) -> str:
+        """A name that no scratch array has."""
+        taken = {v.name for v in self.scratch}
+        return name if name not in taken else f"{name}{len(taken)}"
+
     def add_scratch(self, value: Value) -> None:
         """Make sure a scratch array is allocated."""
-        if all(v.name != value.name for v in self.scratch):
+        if value not in self.scratch:
+            assert all(v.name != value.name for v in self.scratch), value
             self.scratch.append(value)
 
 
@@ -94,6 +101,14 @@ def vector_kernel(context: Context, stages: tuple[Stage, ...]) -> bool:
 def points_kernel(context: Context, stages: tuple[Stage, ...]) -> None:
     """A kernel in which every grid point runs all the stages."""
     nest = context.nest
+    pieces = cut_fold(context, stages)
+    if pieces is not None:
+        first, second, partials = pieces
+        for value in partials:
+            context.add_scratch(value)
+        for part in (first, second):
+            points_kernel(Context(part, context.capabilities, context.scratch, context.kernels), part.stages)
+        return
     if context.cpu and vector_kernel(context, stages):
         return
     serial = _serial_axes(nest, stages) if context.cpu else ()
