@@ -13,6 +13,7 @@ Without a choice the best device present is taken: cuda, then opencl, then numpy
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import threading
@@ -104,6 +105,10 @@ class Device(ABC):
     def allocate(self, nbytes: int) -> Memory:
         """Uninitialised memory from the pool; raises `DeviceError` when the device has no more."""
 
+    def zeros(self, nbytes: int) -> Memory:
+        """Memory filled with zero bytes."""
+        return self.from_host(numpy.zeros(nbytes, numpy.uint8))
+
     @abstractmethod
     def from_host(self, array: numpy.ndarray, copy: bool = True) -> Memory:
         """The array's bytes, in C order, in a memory of this device. With `copy=False` a host-memory device
@@ -149,13 +154,8 @@ def _find(kind: str) -> list[Device]:
 
 
 def _search(kind: str) -> list[Device]:
-    if kind == "cuda":
-        from ftiny.lowering.run_cuda import find_devices
-    elif kind == "opencl":
-        from ftiny.lowering.run_opencl import find_devices
-    else:
-        from ftiny.lowering.run_numpy import find_devices
-    return list(find_devices())
+    module = importlib.import_module(f"ftiny.lowering.run_{kind}")
+    return list(module.find_devices())
 
 
 def devices(kind: str | None = None) -> list[Device]:

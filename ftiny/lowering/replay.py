@@ -17,6 +17,7 @@ results and arena are ranges of the outer plan's buffers:
 
 from __future__ import annotations
 
+import math
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -128,6 +129,8 @@ class Replay:
         )
 
     def _prepare_graph(self, step: Graph) -> Callable[[], None]:
+        # A kernel over nothing has no block to start.
+        step = Graph(tuple(launch for launch in step.launches if self._blocks(launch)))
         launches = self.driver.launches(self.plan, step, self.numbers)
         used = {
             arg.buffer
@@ -147,6 +150,9 @@ class Replay:
                 launches.start()
 
         return start
+
+    def _blocks(self, launch: Launch) -> int:
+        return math.prod(launch.grid or self.plan.kernels[launch.kernel].grid)
 
     def _at(self, names: Sequence[str]) -> list[Location]:
         return [self.bound[self.numbers[name]] for name in names]
@@ -325,7 +331,7 @@ class Instance:
         self.locations: list[Location] = [None] * len(plan.buffers)
         self.arena: Memory | None = None
         if plan.arena_bytes:
-            self.arena = self.device.from_host(numpy.zeros(plan.arena_bytes, numpy.uint8))
+            self.arena = self.device.zeros(plan.arena_bytes)
         numbers = self.replay.numbers
         self.argument_numbers = [numbers[name] for name in plan.arguments]
         self.argument_bytes = [plan.buffer(name).nbytes for name in plan.arguments]
