@@ -64,7 +64,8 @@ def test_another_vmap_inside(name, in_axes):
     expected = call(jax, lambda x: theirs(jax.lax, x), x, 0, 0)
     outer = 1 if in_axes == 0 else 0
     moved = np.moveaxis(np.moveaxis(x, 1, 3), (3, 0), (in_axes, outer))
-    np.testing.assert_allclose(call(ftiny, ours, moved, outer, in_axes - (in_axes > outer)), expected, rtol=1e-5, atol=1e-5)
+    found = call(ftiny, ours, moved, outer, in_axes - (in_axes > outer))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_copies_that_are_sent_nothing_hold_zeros():
