@@ -76,7 +76,8 @@ def step_plan(dialect: str, n: int) -> Plan:
     source = kernel(dialect, "momentum", n, [("g", F32), ("c", F32), ("m", F32), ("p", F32)],
                     "float v = 0.5f * m[i] + g[i] * c[i]; m[i] = v; p[i] -= v;", written=("m", "p"))
     constant = np.linspace(0, 1, n, dtype=np.float32)
-    owners = {"p0": Argument(0), "m0": Argument(1), "g": Argument(2), "c": Constant(0), "p": Donated(0), "m": Donated(1)}
+    owners = {"p0": Argument(0), "m0": Argument(1), "g": Argument(2), "c": Constant(0),
+              "p": Donated(0), "m": Donated(1)}
     buffers = tuple(Buffer(name, (n,), F32, owner=owner) for name, owner in owners.items())
     launch = Launch(0, (Pointer("g"), Pointer("c"), Pointer("m"), Pointer("p")))
     return Plan(buffers, (source,), (Graph((launch,)),), 0, ("p0", "m0", "g"), ("p", "m"), (constant.tobytes(),))

@@ -189,7 +189,8 @@ def test_pool_gives_idle_memory_back_before_it_fails():
 
 
 def test_transfers(device):
-    for shape, dtype in [((), F32), ((0, 3), F32), ((5, 3), I32), ((17,), np.dtype(bool)), ((9,), np.dtype("bfloat16"))]:
+    cases = [((), F32), ((0, 3), F32), ((5, 3), I32), ((17,), np.dtype(bool)), ((9,), np.dtype("bfloat16"))]
+    for shape, dtype in cases:
         x = random(*shape).astype(dtype) if shape else np.float32(1.5)
         memory = device.from_host(np.asarray(x))
         out = device.to_host(memory, aval(shape, dtype))
@@ -368,9 +369,9 @@ def test_scan_with_arena_constant_argument_and_swapped_carry(device):
     grow = kernel(dialect, "grow", 3, [("k", F32), ("y", F32)], "y[i] = 3.0f * k[i];")
     add = kernel(dialect, "add", 3, [("a", F32), ("t", F32), ("y", F32)], "y[i] = a[i] + t[i];")
     owners = {"k": Argument(0), "a": Argument(1), "b": Argument(2), "t": Arena(512), "y": Result(0)}
+    launches = (Launch(0, (Pointer("k"), Pointer("t"))), Launch(1, (Pointer("a"), Pointer("t"), Pointer("y"))))
     body = Plan(tuple(Buffer(name, (3,), F32, owner=owner) for name, owner in owners.items()), (grow, add),
-                (Graph((Launch(0, (Pointer("k"), Pointer("t"))), Launch(1, (Pointer("a"), Pointer("t"), Pointer("y"))))),),
-                1024, ("k", "a", "b"), ("b", "y"))
+                (Graph(launches),), 1024, ("k", "a", "b"), ("b", "y"))
     owners = {"k": Argument(0), "a0": Argument(1), "b0": Argument(2), "a": Result(0), "b": Result(1),
               "sa": Arena(0), "sb": Arena(512)}
     buffers = [Buffer(name, (3,), F32, owner=owner) for name, owner in owners.items()]
