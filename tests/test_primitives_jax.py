@@ -44,8 +44,10 @@ def _scatter_dims(dims: p.GatherDims) -> p.ScatterDims:
 def _case(name: str, out_of_bounds: bool):
     shape, indices_shape, dims, sizes = GATHERS[name]
     rng = np.random.default_rng([len(name), out_of_bounds])
-    low, high = (-3, 9) if out_of_bounds else (0, 3)
-    indices = rng.integers(low, high, indices_shape).astype(np.int32)
+    indices = rng.integers(-3, 9, indices_shape).astype(np.int32)
+    if not out_of_bounds:
+        last = [shape[a] - sizes[a] for a in dims.start_index_map]
+        indices = np.clip(indices, 0, np.array(last, np.int32))
     return rng.normal(size=shape).astype(np.float32), indices, dims, sizes, rng
 
 
