@@ -130,9 +130,7 @@ def build(fused: Fused, group: Group, program: Program) -> tuple[Built, ...]:
         return tuple(Built(nest, variables) for nest, variables in build_scatter(reader))
     if group.kind == "sort":
         return tuple(Built(nest, variables) for nest, variables in build_sort(reader))
-    stages: list[Stage] = []
-    for number, folded in enumerate(group.folds):
-        _append_fold(stages, _fold_stage(reader, folded, number))
+    stages = _fold_stages(reader, group)
     if group.kind == "cumulate":
         stages[-1] = replace(stages[-1], emit=tuple(_writes(reader, group.outputs)))
     else:
@@ -207,6 +205,20 @@ def _output_maps(reader: GroupReader, group: Group) -> list[Map]:
 
 
 # --------------------------------------------------------------------------------------------- folds
+
+
+def _fold_stages(reader: GroupReader, group: Group) -> list[Stage]:
+    """The stages of all folds. Values that the group keeps are read in the order in which they were kept, so that no
+    reading recurses further than to the last of them."""
+    stages: list[Stage] = []
+    folds = {v: k for k, folded in enumerate(group.folds) for v in reader.eqns[folded.number].outputs}
+    for placed in group.kept:
+        number = folds.get(placed.var)
+        if number is None:
+            reader.element(placed.var, placed.index)
+        elif placed.var not in reader.states:
+            _append_fold(stages, _fold_stage(reader, group.folds[number], number))
+    return stages
 
 
 def _fold_stage(reader: GroupReader, folded: Folded, number: int) -> Fold:

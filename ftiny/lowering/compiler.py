@@ -61,6 +61,7 @@ class Compiler:
                 items.append(Single(group.kind, fused.jaxpr.eqns[group.folds[0].number]))
                 continue
             if all(placed.var.aval.size == 0 for placed in group.outputs):
+                items.append(Kernels((), {f"a{k}": placed.var for k, placed in enumerate(group.outputs)}))
                 continue
             started = time.perf_counter()
             built = build(fused, group, program)

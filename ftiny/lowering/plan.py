@@ -65,7 +65,9 @@ class Kernels:
 
     @property
     def writes(self) -> list[Var]:
-        """The variables that a kernel writes."""
+        """The variables that a kernel writes; empty arrays are written by no kernel at all."""
+        if not self.sources:
+            return self.reads
         written = {p.name for s in self.sources for p in s.params if p.written}
         return [v for name, v in self.variables.items() if name in written]
 
