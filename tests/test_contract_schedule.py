@@ -315,3 +315,25 @@ def test_a_block_can_be_forced() -> None:
     assert contraction is not None
     scheduled = schedule_block(contraction, replace(BLOCKS[-1], splits=2), CUDA)
     assert scheduled.kernels[0].grid == (32, 1, 1)
+
+
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90a"])
+def test_sources_compile_for_cuda(arch: str) -> None:
+    pytest.importorskip("cuda.bindings.nvrtc")
+    from ftiny.lowering.nvrtc import compile_cubin
+
+    nests = [matmul(128, 784, 1024, epilogue="bias_relu"), matmul(784, 128, 1024, "a", epilogue="momentum"),
+             matmul(21, 4321, 18, "b", epilogue="bias_gradient"), matmul(37, 29, 53, dtype="float64"),
+             matmul(37, 29, 53, dtype="float16", accumulate="float32"), matmul(37, 29, 53, dtype="int8")]
+    nests += [convolution(what, stride, 1) for what in ("y", "x", "k") for stride in (1, 2)]
+    for nest in nests:
+        for source in sources(nest, CUDA):
+            assert compile_cubin(source.text, arch, source.entry)
+            assert source.shared_bytes <= 48 * 1024
+
+
+def test_wide_accesses_where_operands_are_aligned() -> None:
+    """Four neighbours at once from memory, to and from shared memory, and to the result."""
+    text = sources(matmul(1024, 512, 1024), CUDA)[0].text
+    for wide in ("(const float4*)(a", "(const float4*)(b", "(const float4*)(left_tile_", "*(float4*)(right_tile_"):
+        assert wide in text
