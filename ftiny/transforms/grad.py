@@ -69,9 +69,6 @@ class JVPTrace(Trace):
 
     def process(self, primitive, args, params):
         """The results of the primitive's `jvp` rule (or of its `linearize` rule above a `SplitTrace`)."""
-        if self.closed:
-            for arg in args:
-                core._check_alive(arg) if isinstance(arg, Tracer) else None
         primals, tangents = zip(*map(self.split, args)) if args else ((), ())
         if all(tangent is ZERO for tangent in tangents):
             with core.using(self.parent):

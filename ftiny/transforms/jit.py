@@ -25,7 +25,7 @@ from ftiny.array import Array, ShapeDtypeStruct, as_array, interned
 from ftiny.core import Aval, EvalTrace, Jaxpr, Tracer
 from ftiny.errors import ArgumentError, DtypeError
 from ftiny.execute import executable_for, placement
-from ftiny.lowering.device import Device
+from ftiny.lowering.device import Device, default_device
 from ftiny.source import located
 from ftiny.transforms.call import bind_call
 from ftiny.transforms.common import FlatFunction, check_leaves, name_of
@@ -45,28 +45,29 @@ class Entry:
 
     def run(self, leaves: Sequence) -> Any:
         """Run on concrete leaves; the result as a pytree."""
-        device = placement(leaves) if any(type(x) is Array and x._device is not None for x in leaves) else placement(())
+        device = default_device()
+        values = [*self.consts, *leaves] if self.consts else leaves
+        memories = []
+        bound = None
+        for x in values:
+            if type(x) is not Array:
+                x = as_array(x)
+            if x._device is not None and bound is None:
+                # Rare, so the memories that were collected for the other device are collected again.
+                device = bound = placement(values)
+                memories = [as_array(y).memory_on(device) for y in values]
+                break
+            memory = x._memory
+            memories.append(memory if memory is not None and memory.device is device else x.memory_on(device))
         executable = self.executables.get(device)
         if executable is None:
             executable = self.executables[device] = executable_for(self.program, device, self.donated)
-        memories = []
-        bound = None
-        for x in (*self.consts, *leaves) if self.consts else leaves:
-            if type(x) is not Array:
-                x = as_array(x)
-            memory = x._memory
-            if memory is None or memory.device is not device:
-                memory = x.memory_on(device)
-            if x._device is not None:
-                bound = device
-            memories.append(memory)
         if self.donated:
             results = executable.run(memories, self.donated)
             self._mark_deleted(leaves, memories, results)
         else:
             results = executable.run(memories)
-        arrays = [Array(aval, memory, None, bound) for aval, memory in zip(self.out_avals, results)]
-        return tree.unflatten(self.out_structure, arrays)
+        return tree.unflatten(self.out_structure, [Array(a, memory, None, bound) for a, memory in zip(self.out_avals, results)])
 
     def _mark_deleted(self, leaves: Sequence, memories: Sequence, results: Sequence) -> None:
         """Donated arrays whose memory now holds a result can not be used any more."""
@@ -107,10 +108,10 @@ class Jitted:
                     return self._call(args, kwargs)
             try:
                 leaves = last.structure.flatten_up_to(dynamic)
-                avals = [x.aval if type(x) is Array else core.get_aval(x) for x in leaves]
+                avals = [x.aval if type(x) is Array else _aval_of_number(x) for x in leaves]
             except (ValueError, TypeError):  # another structure, or a leaf that is no array
                 return self._call(args, kwargs)
-            if avals == last.avals and not any(isinstance(x, Tracer) for x in leaves):
+            if avals == last.avals:
                 return last.run(leaves)
         return self._call(args, kwargs)
 
@@ -210,6 +211,13 @@ class Jitted:
 
     def __repr__(self) -> str:
         return f"<jit of {self.name}>"
+
+
+def _aval_of_number(x) -> Aval:
+    """The aval of a numpy array or a Python number; raises `TypeError` for everything else, tracers too."""
+    if isinstance(x, Tracer):
+        raise TypeError
+    return core.get_aval(x)
 
 
 def _argument_of(leaf, args: tuple, kwargs: dict) -> str:

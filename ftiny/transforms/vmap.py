@@ -97,9 +97,6 @@ class BatchTrace(Trace):
 
     def process(self, primitive, args, params):
         """The results of the primitive's `batch` rule."""
-        if self.closed:
-            for arg in args:
-                core._check_alive(arg) if isinstance(arg, Tracer) else None
         values, dims = zip(*map(self.split, args)) if args else ((), ())
         named = self.axis_name is not None and uses_axis(primitive, params, self.axis_name)
         if not named and all(dim is None for dim in dims):
