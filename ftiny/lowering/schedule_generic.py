@@ -62,6 +62,14 @@ class Context:
         widest = max((v.dtype.itemsize for v in (*self.nest.arguments, *self.nest.values)), default=4)
         return max(1, min(16, self.capabilities.vector_width * 4 // max(4, widest)))
 
+    def private_scratch(self, value: Value, worker: Worker) -> Place:
+        """A place in scratch for a point's own array, one per worker."""
+        size = math.prod(value.shape)
+        name = self.fresh(f"{value.name}.private")
+        workers = worker.blocks * worker.threads
+        self.add_scratch(Value(name, (workers, *value.shape), value.dtype, value.storage, "global"))
+        return Place("buffer", name, value.shape, simplify(worker.number * size))
+
     def fresh(self, name: str) -> str:
         """A name that no scratch array has."""
         taken = {v.name for v in self.scratch}
@@ -109,7 +117,7 @@ def points_kernel(context: Context, stages: tuple[Stage, ...]) -> None:
         for part in (first, second):
             points_kernel(Context(part, context.capabilities, context.scratch, context.kernels), part.stages)
         return
-    if context.cpu and vector_kernel(context, stages):
+    if vector_kernel(context, stages) if context.cpu else block_kernel(context, stages):
         return
     serial = _serial_axes(nest, stages) if context.cpu else ()
     parallel = tuple(a for a in nest.grid if a not in serial)
@@ -119,6 +127,13 @@ def points_kernel(context: Context, stages: tuple[Stage, ...]) -> None:
     for one in reversed([a for a in serial if a.extent != 1]):
         statements = [For(one, tuple(statements))]
     finish_kernel(context, worker.wrap(statements), worker, stages)
+
+
+def block_kernel(context: Context, stages: tuple[Stage, ...]) -> bool:
+    """Give the stages to schedule_block.py if it wants them."""
+    from ftiny.lowering.schedule_block import schedule_block
+
+    return schedule_block(context, stages)
 
 
 def _serial_axes(nest: LoopNest, stages: Iterable[Stage]) -> tuple[Axis, ...]:
@@ -212,10 +227,7 @@ def _place(context: Context, value: Value, worker: Worker, names: Names) -> Plac
         return Place("variable", name)
     if size * value.storage.itemsize <= PRIVATE_BYTES:
         return Place("buffer", name, value.shape)
-    workers = worker.blocks * worker.threads
-    scratch = Value(f"{value.name}.private", (workers, *value.shape), value.dtype, value.storage, "global")
-    context.add_scratch(scratch)
-    return Place("buffer", scratch.name, value.shape, simplify(worker.number * size))
+    return context.private_scratch(value, worker)
 
 
 def live_states(nest: LoopNest) -> frozenset[str]:

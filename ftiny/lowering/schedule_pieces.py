@@ -42,14 +42,13 @@ def cut_fold(context: Context, stages: tuple[Stage, ...]) -> tuple[LoopNest, Loo
     run = Axis(f"{cut.name}.run", length)
     # On a CPU a piece is a run of neighbours, for its vectors; on a GPU pieces are neighbouring threads.
     position = axis_expr(piece) * length + axis_expr(run) if context.cpu else axis_expr(run) * count + axis_expr(piece)
-    partials = tuple(Value(context.fresh(f"{v.name}.partial"), (count, *(a.extent for a in nest.grid)), v.dtype, v.dtype, "global")
-                     for v in fold.state)
+    shape = (count, *(a.extent for a in nest.grid))
+    partials = tuple(Value(context.fresh(f"{v.name}.partial"), shape, v.dtype, v.dtype, "global") for v in fold.state)
     over = tuple(run if a == cut else a for a in fold.over)
     step = tuple(substitute(fold.step, {cut: position}))
-    first_grid = (piece, *nest.grid) if context.cpu or nest.grid else (piece,)
     index = tuple(axis_expr(a) for a in (piece, *nest.grid))
     finish = tuple(Write(p.name, index, load(v.name, (), v.dtype)) for p, v in zip(partials, fold.state))
-    first = LoopNest(f"{nest.name}_pieces", first_grid, nest.arguments, (*nest.values, *partials), (
+    first = LoopNest(f"{nest.name}_pieces", (piece, *nest.grid), nest.arguments, (*nest.values, *partials), (
         Fold((), over, fold.state, fold.init, step, fold.combine, finish),), nest.equations)
     second = LoopNest(nest.name, nest.grid, nest.arguments, (*nest.values, *partials),
                       (*_joined(fold, piece, partials, nest.grid, cut, count * length), *after), nest.equations)

@@ -41,7 +41,7 @@ def schedule_vector(context: Context, stages: tuple[Stage, ...]) -> bool:
         return False
     merged, mapping = merge_axes(nest, stages)
     candidates = [a for a in merged if a.extent > 1]
-    here = _Costs(nest, stages, mapping)
+    here = Costs(nest, stages, mapping)
     best = min(((here.across(a, min(lanes, _power_of_two(a.extent))), -k, a) for k, a in enumerate(candidates)),
                default=None)
     if best is None or best[0] >= here.along(lanes):
@@ -123,7 +123,7 @@ def _offsets_and_values(nest: LoopNest, stage: Stage) -> list[Expr]:
 # ------------------------------------------------------------------------------------------ costs
 
 
-class _Costs:
+class Costs:
     """Rough costs of one grid point: one per operation or vector access, more for gathered lanes."""
 
     def __init__(self, nest: LoopNest, stages: tuple[Stage, ...], mapping: dict[Axis, Expr]) -> None:
@@ -133,19 +133,21 @@ class _Costs:
     def across(self, vector: Axis, lanes: int) -> float:
         """With lanes along a grid axis."""
         if lanes < 2:
-            return math.inf
+            return self.scalar() * GATHER
         covered = vector.extent // lanes * lanes / vector.extent
         cost = sum(self._iterations(s) * self._vector(s, vector, lanes) for s in self.stages)
         return cost * covered + (1 - covered) * self.scalar()
 
-    def along(self, lanes: int) -> float:
-        """With lanes along the stages' own last axes, scalars where that does not fit."""
+    def along(self, lanes: int, smallest: int | None = None) -> float:
+        """With lanes along the stages' own last axes (of at least `smallest`, else of `lanes` elements),
+        scalars where that does not fit."""
         total = 0.0
         for stage in self.stages:
             scalar = self._iterations(stage) * self._scalar(stage)
             options = [stage.over[-1]] if isinstance(stage, Fold) and stage.combine and not stage.emit else []
             options += [stage.axes[-1]] if stage.axes else []
-            vectors = [self._iterations(stage) * self._vector(stage, a, lanes) for a in options if a.extent >= lanes]
+            vectors = [self._iterations(stage) * self._vector(stage, a, lanes) for a in options
+                       if a.extent >= (smallest or lanes)]
             total += min([scalar, *vectors])
         return total
 
