@@ -665,6 +665,8 @@ class BufferLaunches(OpenCLLaunches):
         self.alignment = self.device.handle.mem_base_addr_align // 8
         # (launch, argument) -> the copy, and the place and bytes it stands for
         self.copies: dict[tuple[int, int], tuple[Memory, Place, int]] = {}
+        # A kernel does not keep its arguments alive.
+        self.held: dict[tuple[int, int], Any] = {}
 
     def patch(self, buffer: int, location: Any) -> None:
         for position, index, offset in self.uses[buffer]:
@@ -680,6 +682,7 @@ class BufferLaunches(OpenCLLaunches):
                 copy = self.device.allocate(nbytes)
                 self.copies[position, index] = (copy, place, nbytes)
                 given = copy.location.buffer
+            self.held[position, index] = given
             self.kernels[position][0].set_arg(index, given)
 
     def start(self) -> None:
