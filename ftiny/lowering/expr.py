@@ -164,6 +164,8 @@ def const(value: Any, dtype: np.dtype = INDEX) -> Expr:
     if type(value) is int and dtype == INDEX:
         return _intern("const", (), dtype, value)
     stored = np.asarray(value).astype(dtype) if not isinstance(value, int) else _integer(value, dtype)
+    if dtype.kind in "iu":
+        return _intern("const", (), dtype, int(stored))
     scalar = stored.item() if dtype != BFLOAT16 else float(stored)
     return _intern("const", (), dtype, scalar, key=stored.tobytes())
 

@@ -51,6 +51,7 @@ from ftiny.lowering.kernel import (
 from ftiny.lowering.loops import OTHER, Fold, LoopNest, Map, Stage, Value, Write, apply_op, stage_roots
 
 MAX_CHAINS = 4
+MIN_LANES = 4
 
 
 @dataclass
@@ -454,10 +455,10 @@ class Body:
     def width(self, inner: Axis, roots: Iterable[Expr], writes: Iterable[Write],
               convert: Converter | None = None) -> int:
         """Lanes for running `inner` in vectors, 1 where scalars are better."""
-        if self.lanes == 1 or inner.extent < self.lanes:
+        lanes = min(self.lanes, 1 << (inner.extent.bit_length() - 1)) if inner.extent else 1
+        if lanes < MIN_LANES:
             return 1
-        convert = convert or self.convert
-        return self.lanes if pays(inner, self.lanes, roots, writes, convert) else 1
+        return lanes if pays(inner, lanes, roots, writes, convert or self.convert) else 1
 
 
 def pays(inner: Axis, lanes: int, roots: Iterable[Expr], writes: Iterable[Write], convert: Converter) -> bool:

@@ -19,7 +19,7 @@ from ftiny.lowering.expr import axis as axis_expr
 from ftiny.lowering.index import coefficient, flatten, simplify, unflatten
 from ftiny.lowering.kernel import For, If, Stmt, ramp
 from ftiny.lowering.loops import Fold, LoopNest, Stage, stage_roots, writes_of
-from ftiny.lowering.schedule_body import Converter, Names, Place
+from ftiny.lowering.schedule_body import MIN_LANES, Converter, Names, Place
 from ftiny.lowering.schedule_generic import (
     Context,
     Worker,
@@ -138,16 +138,16 @@ class Costs:
         cost = sum(self._iterations(s) * self._vector(s, vector, lanes) for s in self.stages)
         return cost * covered + (1 - covered) * self.scalar()
 
-    def along(self, lanes: int, smallest: int | None = None) -> float:
-        """With lanes along the stages' own last axes (of at least `smallest`, else of `lanes` elements),
+    def along(self, lanes: int, smallest: int = MIN_LANES) -> float:
+        """With lanes along the stages' own last axes (of at least `smallest` elements),
         scalars where that does not fit."""
         total = 0.0
         for stage in self.stages:
             scalar = self._iterations(stage) * self._scalar(stage)
             options = [stage.over[-1]] if isinstance(stage, Fold) and stage.combine and not stage.emit else []
             options += [stage.axes[-1]] if stage.axes else []
-            vectors = [self._iterations(stage) * self._vector(stage, a, lanes) for a in options
-                       if a.extent >= (smallest or lanes)]
+            vectors = [self._iterations(stage) * self._vector(stage, a, min(lanes, _power_of_two(a.extent)))
+                       for a in options if a.extent >= smallest]
             total += min([scalar, *vectors])
         return total
 
