@@ -33,7 +33,7 @@ tanh = fnp.tanh
 
 def _float(name: str, x):
     (x,) = promote(name, x, inexact=True)
-    return x
+    return fnp.asarray(x)  # the operators below are those of ftiny, not of numpy
 
 
 def identity(x):
