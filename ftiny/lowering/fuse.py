@@ -37,7 +37,7 @@ from ftiny.lowering.access import (
     is_readable,
     reads_per_element,
 )
-from ftiny.lowering.expr import Axis, Expr, axes_of, load, show
+from ftiny.lowering.expr import Axis, Expr, axes_of, load, loads, show
 from ftiny.lowering.expr import axis as axis_expr
 from ftiny.lowering.fold_rules import fold_extents, fold_points, operand_point, split_window
 from ftiny.lowering.index import flatten, simplify, unflatten
@@ -54,6 +54,12 @@ _LITTLE = 1 << 17        # unless all its elements together cost no more than th
 _SHARED_INPUT_FREE = 1 << 16
 _MOST_OUTPUTS = 24
 _MOST_FOLDS = 6
+
+
+_BYTES_PER_OPERATION = 0.1   # what computing again is held to cost, against memory traffic
+
+# For a value: which values that no memory holds it is computed from; None if the group in question computes it.
+_Pending = dict[Var, "frozenset[Var] | None"]
 
 
 class FusionError(AssertionError):
@@ -135,7 +141,7 @@ class _Open:
     outputs: dict[Var, Index] = field(default_factory=dict)
     templates: list[tuple[tuple[int, ...], Index]] = field(default_factory=list)
     states: set[Var] = field(default_factory=set)
-    inputs: set[Var] = field(default_factory=set)
+    folded_names: list[set[str]] = field(default_factory=list)
     local: dict[tuple[int, ...], tuple[Axis, ...]] = field(default_factory=dict)
 
     @property
@@ -232,6 +238,7 @@ class _Fuser:
         self._siblings: dict[tuple, _Open] = {}
         self._depth: dict[Var, int] = {}
         self._read_by: dict[Var, _Open] = {}
+        self._surely = _operands_of_contractions(jaxpr)
         self._uses = Counter(a for eqn in jaxpr.eqns for a in set(eqn.inputs))
         self._count = {True: 0, False: _MAIN}
         self._names: dict[Var, str] = {}
@@ -256,7 +263,8 @@ class _Fuser:
         parts = {self.definition.get(a, a): a for a in eqn.inputs if isinstance(a, Var) and a not in self.written}.values()
         size = eqn.outputs[0].aval.size
         # A dear operand that is spread over a larger result will be read from memory.
-        costs = [self.cost.get(a, 0.0) if 2 * a.aval.size > size else min(self.cost.get(a, 0.0), _CHEAP) for a in parts]
+        costs = [self.cost.get(a, 0.0) if 2 * a.aval.size > size else min(self.cost.get(a, 0.0), _CHEAP / 2)
+                 for a in parts]
         cost = element_cost(eqn) + reads_per_element(eqn) * sum(costs)
         depth = 1 + max((self._depth.get(a, 0) for a in parts), default=0)
         for var in eqn.outputs:
@@ -321,12 +329,13 @@ class _Fuser:
         index, _ = operand_point(spec.operands[0], points, operand.aval.shape)
         if not first and not self._worth_joining(group, operand, index, extents, over):
             return False
-        before = set(group.inputs)
         if not self._readable_at(group, operand, index):
             return False
-        if not first and self._order(operand) < group.order and not self._shares(group, before, spec, extents):
+        if not first and self._order(operand) < group.order and not self._shares(group, operand, index, spec, extents):
             return False
         group.folds.append(Folded(number, over, kept))
+        assert group.reader is not None
+        group.folded_names.append({node.attr[0] for node in loads((group.reader.element(operand, index),))})
         if not spec.has_windows:
             group.add_template(operand.aval.shape, index)
         self._prepare(group, [operand], prod(spec.output_shape) * prod(extents))
@@ -342,9 +351,13 @@ class _Fuser:
             return group.folds[0].over == over
         return _rows_suffice(group.grid_shape, extents, _is_contiguous(group, index))
 
-    def _shares(self, group: _Open, before: set[Var], spec, extents: tuple[int, ...]) -> bool:
-        small = prod(spec.output_shape) * prod(extents) <= _SHARED_INPUT_FREE
-        return small or bool(before & group.inputs) and group.inputs - before < before
+    def _shares(self, group: _Open, operand: Atom, index: Index, spec: Spec, extents: tuple[int, ...]) -> bool:
+        """Whether an independent fold reads an array that the group reads anyway, or next to nothing."""
+        assert group.reader is not None
+        if prod(spec.output_shape) * prod(extents) <= _SHARED_INPUT_FREE:
+            return True
+        mine = {node.attr[0] for node in loads((group.reader.element(operand, index),))}
+        return any(mine & names for names in group.folded_names)
 
     def _add_contract(self, number: int, eqn: Eqn) -> None:
         spec = eqn.params["spec"]
@@ -477,37 +490,56 @@ class _Fuser:
         are written as well.
         """
         pending = self._pending(group, atoms)
-        stack = [a for a in atoms if isinstance(a, Var)]
         seen: set[Var] = set()
+        frontier: list[Atom] = list(atoms)
+        while frontier:
+            candidates = self._candidates(group, frontier, pending, seen, domain)
+            frontier = []
+            for needs, values in candidates.items():
+                missing = [v for v in needs if v not in self.written]
+                for var in values:
+                    sure = var in self._surely or self._is_smaller(values, missing)
+                    if not (sure and self._natural(var, group, write=True)):
+                        frontier += self._inline(group, var)
+
+    def _candidates(self, group: _Open | None, atoms: Sequence[Atom], pending: _Pending, seen: set[Var],
+                    domain: int) -> dict[frozenset[Var], list[Var]]:
+        """Walk down from `atoms` to the first values that other groups could write, by what is missing for them; write
+        what has to be written in any case."""
+        candidates: dict[frozenset[Var], list[Var]] = {}
+        stack = [a for a in atoms if isinstance(a, Var)]
         while stack:
             var = stack.pop()
-            if var in seen or var in self.written:
+            home = self.home.get(var)
+            if var in seen or var in self.written or home is not None and home is group:
                 continue
             seen.add(var)
-            home = self.home.get(var)
-            if home is not None and home is group:
-                continue
             if home is not None and (group is None or home.order < group.order):
                 self._write(var)
                 continue
-            if home is None and self._goes_through_memory(group, var, pending[var], domain):
-                continue
-            stack.extend(a for a in self.definition[var].inputs if isinstance(a, Var))
-            if home is None and group is not None and self.cost[var] >= _KEPT:
-                self._keep_inside(group, var)
+            missing = pending[var]
+            if home is None and missing and self.definition[var].primitive.name not in STRUCTURAL:
+                candidates.setdefault(missing, []).append(var)
+            elif home is not None or missing is None or not self._goes_through_memory(group, var, domain):
+                stack += [a for a in self._inline(group, var) if isinstance(a, Var)]
+        return candidates
 
-    def _goes_through_memory(self, group: _Open | None, var: Var, pending: frozenset[Var] | None, domain: int) -> bool:
-        if pending is None:  # it depends on the group itself
-            return False
-        eqn = self.definition[var]
+    def _inline(self, group: _Open | None, var: Var) -> tuple[Atom, ...]:
+        """Compute `var` inside: what is to be read is what it is computed from."""
+        if group is not None and var not in self.home and self.cost[var] >= _KEPT:
+            self._keep_inside(group, var)
+        return self.definition[var].inputs
+
+    def _is_smaller(self, values: Sequence[Var], missing: Sequence[Var]) -> bool:
+        """Whether it takes fewer bytes to write and read `values` than what is missing to compute them again."""
+        again = sum(self.cost[v] * v.aval.size for v in values)
+        stored = 2 * sum(v.aval.nbytes for v in values)
+        return stored <= 2 * sum(v.aval.nbytes for v in missing) + _BYTES_PER_OPERATION * again
+
+    def _goes_through_memory(self, group: _Open | None, var: Var, domain: int) -> bool:
+        """Store a value that is too dear to be computed wherever it is read."""
         cost = self.cost[var]
-        if not pending and cost * domain <= _LITTLE:
-            return False
-        if pending and eqn.primitive.name not in STRUCTURAL:
-            smaller = var.aval.nbytes <= sum(v.aval.nbytes for v in pending)
-            if (smaller or cost >= 2 * _CHEAP) and self._natural(var, group, write=True):
-                return True
-        if cost <= _CHEAP or eqn.primitive.name in STRUCTURAL:
+        if cost <= _CHEAP or cost * domain <= _LITTLE or self.definition[var].primitive.name in STRUCTURAL:
             return False
         other = self._read_by.get(var)
         again = other is not None and other is not group and cost >= 2 * _CHEAP
@@ -526,9 +558,9 @@ class _Fuser:
                 self._settle(var, group)
                 return
 
-    def _pending(self, group: _Open | None, atoms: Sequence[Atom]) -> dict[Var, frozenset[Var] | None]:
+    def _pending(self, group: _Open | None, atoms: Sequence[Atom]) -> _Pending:
         """For every value inlined on the way: what it needs that no memory holds yet; None if `group` computes it."""
-        found: dict[Var, frozenset[Var] | None] = {}
+        found: _Pending = {}
         stack: list[tuple[Var, bool]] = [(a, False) for a in atoms if isinstance(a, Var)]
         while stack:
             var, expanded = stack.pop()
@@ -598,7 +630,6 @@ class _Fuser:
                 if var in self.definition:
                     return None
                 raise _NotReadable
-            group.inputs.add(var)
             return load(self._name(var), index, var.aval.dtype)
 
         return leaf
@@ -617,6 +648,19 @@ def anchor_kind(eqn: Eqn) -> str:
     if kind == "sort" and eqn.inputs[0].aval.shape[eqn.params["axis"]] > SORT_LIMIT:
         return "host"
     return kind if kind in (*KERNELS, "scan", "while", "cond", "collective") else "host"
+
+
+def _operands_of_contractions(jaxpr: Jaxpr) -> set[Var]:
+    """What contractions read, structural equations looked through: values that will be stored in any case."""
+    definition = {v: e for e in jaxpr.eqns for v in e.outputs}
+    found: set[Var] = set()
+    for eqn in jaxpr.eqns:
+        for atom in eqn.inputs if eqn.primitive.name == "contract" else ():
+            while atom in definition and definition[atom].primitive.name in STRUCTURAL and len(definition[atom].inputs) == 1:
+                atom = definition[atom].inputs[0]
+            if isinstance(atom, Var):
+                found.add(atom)
+    return found
 
 
 def _rows_suffice(grid: tuple[int, ...], extents: tuple[int, ...], contiguous: bool) -> bool:

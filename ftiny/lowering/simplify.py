@@ -18,6 +18,7 @@ what keeps a recomputed value from being merged with the first one.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -54,7 +55,7 @@ def simplify(jaxpr: Jaxpr) -> Simplified:
     _inline(builder, jaxpr, env)
     outputs = tuple(_resolve(env, atom) for atom in jaxpr.outputs)
     eqns, outputs = _without_barriers(builder.eqns, outputs)
-    eqns = _live(eqns, outputs)
+    eqns = _turn_contractions(_live(eqns, outputs), outputs)
     sources = tuple(tuple(dict.fromkeys(builder.sources[e.outputs[0]])) if e.outputs else (e.source,) for e in eqns)
     return Simplified(Jaxpr(inputs, tuple(eqns), outputs), sources)
 
@@ -107,6 +108,24 @@ def _live(eqns: Sequence[Eqn], outputs: Iterable[Atom]) -> list[Eqn]:
             kept.append(eqn)
             needed.update(a for a in eqn.inputs if isinstance(a, Var))
     return kept[::-1]
+
+
+def _turn_contractions(eqns: Sequence[Eqn], outputs: Iterable[Atom]) -> list[Eqn]:
+    """Contractions that are only read transposed give their result in that order themselves."""
+    uses = Counter(a for eqn in eqns for a in eqn.inputs)
+    uses.update(outputs)
+    contractions = {e.outputs[0]: e for e in eqns if e.primitive.name == "contract"}
+    turned: dict[Eqn, Eqn] = {}
+    for eqn in eqns:
+        inner = contractions.get(eqn.inputs[0]) if eqn.primitive.name == "transpose" else None
+        if inner is not None and uses[eqn.inputs[0]] == 1:
+            spec = inner.params["spec"]
+            output = [spec.output[p] for p in eqn.params["permutation"]]
+            params = {**inner.params, "spec": make_spec(spec.operands, output, spec.extent)}
+            turned[inner] = inner.replace(params=params, outputs=eqn.outputs)
+            turned[eqn] = turned[inner]
+    placed = [turned.get(e, e) for e in eqns]
+    return list(dict.fromkeys(placed))
 
 
 # ------------------------------------------------------------------------------------ the builder
