@@ -35,6 +35,12 @@ from ftiny.numpy.common import (
 )
 from ftiny.source import located
 
+__all__ = [
+    "PRNGKey", "bernoulli", "bits", "categorical", "cauchy", "choice", "exponential", "fold_in", "gumbel", "key", "key_data",
+    "laplace", "logistic", "normal", "permutation", "rademacher", "randint", "shuffle", "split", "truncated_normal",
+    "uniform", "wrap_key_data",
+]
+
 _UNSIGNED = {d.itemsize: d for d in dtypes.UNSIGNED}
 
 # ---- keys ------------------------------------------------------------------------------------------------------

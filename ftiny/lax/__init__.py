@@ -15,6 +15,7 @@ Input: arrays of one dtype and, elementwise, of one shape. Output: arrays. The r
 # ruff: noqa: F401
 from ftiny.lax.convolution import (
     ConvDimensionNumbers,
+    batch_matmul,
     conv,
     conv_dimension_numbers,
     conv_general_dilated,
@@ -28,6 +29,7 @@ from ftiny.lax.convolution import (
     padtype_to_pads,
 )
 from ftiny.lax.elementwise import (
+    RoundingMethod,
     abs,
     acos,
     acosh,
@@ -160,3 +162,6 @@ from ftiny.lax.windows import (
 )
 from ftiny.transforms.control import cond, fori_loop, map, switch, while_loop
 from ftiny.transforms.scan import scan
+
+_ROOMS = {"convolution", "elementwise", "structure", "windows"}
+__all__ = sorted(name for name in dir() if not name.startswith("_") and name not in _ROOMS)

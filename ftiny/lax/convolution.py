@@ -55,6 +55,16 @@ def dot_general(lhs, rhs, dimension_numbers, precision=None, preferred_element_t
     return product(lhs, rhs, left_names, right_names, out, precision=precision, dtype=dtype)
 
 
+def batch_matmul(lhs, rhs, precision=None):
+    """The matrix products of two stacks of matrices with equal leading axes."""
+    check_array("batch_matmul", lhs, rhs)
+    ndim = len(shape_of(lhs))
+    if ndim < 2 or len(shape_of(rhs)) != ndim:
+        raise ShapeError(located(f"batch_matmul takes stacks with equally many axes, not {shape_of(lhs)} and {shape_of(rhs)}"))
+    batch = tuple(range(ndim - 2))
+    return dot_general(lhs, rhs, (((ndim - 1,), (ndim - 2,)), (batch, batch)), precision)
+
+
 # ---- what the axes of a convolution mean -----------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ Nothing is promoted or broadcast here, save scalars: that is what `ftiny.numpy` 
 """
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 
 import numpy as np
@@ -150,10 +151,17 @@ def integer_pow(x, y: int):
     return fnp.power(x, int(y))
 
 
-def round(x, rounding_method: str = "away_from_zero"):  # noqa: A001
-    """Elementwise nearest integer; halves go away from zero, or 'to_nearest_even'."""
+class RoundingMethod(enum.Enum):
+    """Where `round` takes numbers that lie halfway between two integers."""
+
+    AWAY_FROM_ZERO = 0
+    TO_NEAREST_EVEN = 1
+
+
+def round(x, rounding_method: RoundingMethod = RoundingMethod.AWAY_FROM_ZERO):  # noqa: A001
+    """Elementwise nearest integer; halves go away from zero, or to the even one."""
     (x,) = strict("round", x)
-    if rounding_method == "to_nearest_even":
+    if rounding_method is RoundingMethod.TO_NEAREST_EVEN:
         return primitives.math(x, fn="round")
     whole = primitives.math(x, fn="trunc")
     away = fnp.greater_equal(fnp.abs(primitives.sub(x, whole)), 0.5)

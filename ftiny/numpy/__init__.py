@@ -306,4 +306,5 @@ inf, nan, newaxis = _numpy.inf, _numpy.nan, None
 iinfo = _numpy.iinfo
 int_, float_, complex_, uint = int32, float32, complex64, uint32
 
-__all__ = [name for name in dir() if not name.startswith("_")]
+_ROOMS = {"common", "contractions", "creation", "indexing", "manipulation", "methods", "reductions", "sorting", "ufuncs"}
+__all__ = sorted(name for name in dir() if not name.startswith("_") and name not in _ROOMS)

@@ -123,6 +123,12 @@ logical_xor = _logical("logical_xor", "xor", "either x or y")
 acos, acosh, asin, asinh, atan, atanh = arccos, arccosh, arcsin, arcsinh, arctan, arctanh
 
 
+def as_value(x):
+    """An operand that is the result as it stands, as an array."""
+    from ftiny.numpy.creation import asarray
+    return asarray(x)
+
+
 def truth(x):
     """`x != 0` as bool; bools are returned as they are."""
     if dtype_of(x) == dtypes.bool_:
@@ -281,8 +287,7 @@ def negative(x, /):
 
 def positive(x, /):
     """`x` itself, as an array."""
-    (x,) = promote("positive", x)
-    return x
+    return as_value(*promote("positive", x))
 
 
 def reciprocal(x, /):
@@ -301,7 +306,7 @@ def abs(x, /):  # noqa: A001
     """Elementwise absolute value; of complex numbers, the modulus."""
     (x,) = promote("abs", x)
     if dtype_of(x) == dtypes.bool_ or dtypes.is_unsigned(dtype_of(x)):
-        return x
+        return as_value(x)
     return primitives.math(x, fn="abs")
 
 
@@ -328,24 +333,15 @@ def sign(x, /):
 def _rounding(name: str, fn: str, does: str) -> Callable:
     def function(x, /):
         (x,) = promote(name, x)
-        if not dtypes.is_inexact(dtype_of(x)):
-            return x
-        return primitives.math(x, fn=fn)
+        return primitives.math(x, fn=fn) if dtypes.is_inexact(dtype_of(x)) else as_value(x)
 
     return _describe(function, name, does, "Integers are returned unchanged.")
 
 
 floor = _rounding("floor", "floor", "greatest integer that is not above x")
 ceil = _rounding("ceil", "ceil", "least integer that is not below x")
-rint = _rounding("rint", "round", "nearest integer, halves to the even one")
-
-
-def trunc(x, /):
-    """Elementwise x rounded towards zero."""
-    (x,) = promote("trunc", x)
-    if not dtypes.is_inexact(dtype_of(x)):
-        return x
-    return primitives.math(x, fn="trunc")
+trunc = _rounding("trunc", "trunc", "x rounded towards zero")
+rint = _float_unary("rint", "round", "nearest integer, halves to the even one")
 
 
 fix = trunc
@@ -356,7 +352,7 @@ def round(x, decimals: int = 0):  # noqa: A001
     (x,) = promote("round", x)
     if not dtypes.is_inexact(dtype_of(x)):
         if decimals >= 0:
-            return x
+            return as_value(x)
         factor = 10 ** -decimals
         return convert(multiply(rint(divide(x, factor)), factor), dtype_of(x))
     if decimals == 0:
@@ -472,7 +468,7 @@ def clip(x, /, min=None, max=None):  # noqa: A002
     (x,) = promote("clip", x)
     if min is not None:
         x = maximum(min, x)
-    return x if max is None else minimum(max, x)
+    return as_value(x) if max is None else minimum(max, x)
 
 
 def heaviside(x, y, /):
@@ -554,7 +550,7 @@ def nan_to_num(x, nan: float = 0.0, posinf: float | None = None, neginf: float |
     """`x` with NaN, plus and minus infinity replaced (by default by 0 and the largest finite numbers)."""
     (x,) = promote("nan_to_num", x)
     if not dtypes.is_float(dtype_of(x)):
-        return x
+        return as_value(x)
     largest = float(finfo(dtype_of(x)).max)
     x = _select(isnan(x), constant_like(x, nan), x)
     x = _select(isposinf(x), constant_like(x, largest if posinf is None else posinf), x)
@@ -606,7 +602,7 @@ bitwise_left_shift, bitwise_right_shift = left_shift, right_shift
 def real(x, /):
     """The real part; a real array itself."""
     (x,) = promote("real", x)
-    return primitives.math(x, fn="real") if dtypes.kind(dtype_of(x)) == "complex" else x
+    return primitives.math(x, fn="real") if dtypes.kind(dtype_of(x)) == "complex" else as_value(x)
 
 
 def imag(x, /):
@@ -620,7 +616,7 @@ def imag(x, /):
 def conjugate(x, /):
     """The complex conjugate; a real array itself."""
     (x,) = promote("conjugate", x)
-    return primitives.math(x, fn="conj") if dtypes.kind(dtype_of(x)) == "complex" else x
+    return primitives.math(x, fn="conj") if dtypes.kind(dtype_of(x)) == "complex" else as_value(x)
 
 
 conj = conjugate
