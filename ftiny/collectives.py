@@ -90,7 +90,7 @@ def _psum_named(trace, args, dims, *, op, axes):
     return psum(x, rest, op) if rest else x, None
 
 
-psum_p = _collective(
+psum_p: Primitive = _collective(
     "psum",
     abstract=_psum_abstract,
     jvp=_psum_jvp,
@@ -117,7 +117,7 @@ def _pvary_named(trace, args, dims, *, axes):
     return pvary_p.bind(x, axes=rest) if rest else x, dims[0] or 0
 
 
-pvary_p = _collective(
+pvary_p: Primitive = _collective(
     "pvary",
     abstract=lambda x, *, axes: Aval(x.shape, x.dtype, x.vary | set(axes)),
     jvp=linear_jvp(lambda: pvary_p),
@@ -174,7 +174,7 @@ def _cut(x, axis: int, size: int):
     return p.reshape(x, (*shape[:axis], size, shape[axis] // size, *shape[axis + 1:]))
 
 
-all_gather_p = _collective(
+all_gather_p: Primitive = _collective(
     "all_gather",
     abstract=_all_gather_abstract,
     jvp=linear_jvp(lambda: all_gather_p),
@@ -207,7 +207,7 @@ def _reduce_scatter_named(trace, args, dims, *, axes, size, axis, tiled):
     return _cut(total, axis, size) if tiled else total, axis
 
 
-reduce_scatter_p = _collective(
+reduce_scatter_p: Primitive = _collective(
     "reduce_scatter",
     abstract=_reduce_scatter_abstract,
     jvp=linear_jvp(lambda: reduce_scatter_p),
@@ -235,7 +235,7 @@ def _ppermute_named(trace, args, dims, *, axes, perm):
     return p.gather(x, sources, rows, (1, *shape[1:]), "fill", 0), 0
 
 
-ppermute_p = _collective(
+ppermute_p: Primitive = _collective(
     "ppermute",
     abstract=lambda x, *, axes, perm: x.update(),
     jvp=linear_jvp(lambda: ppermute_p),
@@ -276,7 +276,7 @@ def _all_to_all_named(trace, args, dims, *, axes, size, split_axis, concat_axis)
     return _merged(p.move_axis(x, 1, concat_axis + 1), concat_axis + 1), 0
 
 
-all_to_all_p = _collective(
+all_to_all_p: Primitive = _collective(
     "all_to_all",
     abstract=_all_to_all_abstract,
     jvp=linear_jvp(lambda: all_to_all_p),
@@ -306,7 +306,7 @@ def all_to_all(x, axis_name: str, split_axis: int, concat_axis: int, tiled: bool
     return p.reshape(out, (*rest[:concat_axis], size, *rest[concat_axis:]))
 
 
-axis_index_p = _collective(
+axis_index_p: Primitive = _collective(
     "axis_index",
     abstract=lambda *, axes: Aval((), dtypes.int32, frozenset(axes)),
     jvp=lambda primals, tangents, **params: (axis_index_p.bind(**params), ZERO),

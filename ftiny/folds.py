@@ -147,7 +147,7 @@ def _reduce_batch(axis_size, args, dims, *, op, spec):
     return reduce(args[0], op, contraction.add_index(spec, dims, axis_size)), 0
 
 
-reduce_p = Primitive(
+reduce_p: Primitive = Primitive(
     "reduce",
     shows_as="op",
     abstract=_reduce_abstract,
@@ -218,7 +218,7 @@ def _offset_factors(x: Aval, *, op, spec) -> str:
     return f"{rule},{rule.split('->')[1]}"
 
 
-reduce_with_offset_p = Primitive(
+reduce_with_offset_p: Primitive = Primitive(
     "reduce_with_offset",
     multiple_results=True,
     shows_as="op",
@@ -276,7 +276,7 @@ def _contract_batch(axis_size, args, dims, *, spec, **params):
     return contract_p.bind(*args, spec=contraction.add_index(spec, dims, axis_size), **params), 0
 
 
-contract_p = Primitive(
+contract_p: Primitive = Primitive(
     "contract",
     abstract=_contract_abstract,
     numpy=_contract_numpy,
@@ -397,7 +397,7 @@ def _cumulate_factors(x: Aval, *, op, axis, reverse) -> str:
     return f"{names}->{names}"
 
 
-cumulate_p = Primitive(
+cumulate_p: Primitive = Primitive(
     "cumulate",
     abstract=_cumulate_abstract,
     numpy=_cumulate_numpy,
@@ -451,7 +451,7 @@ def _sort_factors(*xs: Aval, axis, num_keys, stable) -> str:
     return f"{names}->{names}"
 
 
-sort_p = Primitive(
+sort_p: Primitive = Primitive(
     "sort",
     multiple_results=True,
     abstract=_sort_abstract,

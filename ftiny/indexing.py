@@ -304,7 +304,7 @@ def _gather_lower(ins, index, in_avals, out_aval, *, dims, slice_sizes, mode, fi
     return e.where(e.logical_and(*guards), ins[0](tuple(coordinates)), other)
 
 
-gather_p = Primitive(
+gather_p: Primitive = Primitive(
     "gather",
     abstract=_gather_abstract,
     numpy=_gather_numpy,
@@ -438,7 +438,7 @@ def _scatter_factors(x: Aval, indices: Aval, updates: Aval, *, op, dims, mode, u
     return f"{operands},{read}->{operands.split(',')[0]}"
 
 
-scatter_p = Primitive(
+scatter_p: Primitive = Primitive(
     "scatter",
     abstract=_scatter_abstract,
     numpy=_scatter_numpy,

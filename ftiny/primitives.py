@@ -23,14 +23,14 @@ from typing import Any
 import numpy as np
 
 from ftiny import dtypes, families
-from ftiny.core import ZERO, ArrayLike, Aval, Linear, Primitive, get_aval, not_needed
+from ftiny.core import ZERO, ArrayLike, Aval, Linear, NotNeeded, Primitive, get_aval, not_needed
 from ftiny.errors import ArgumentError, DtypeError, ShapeError
 from ftiny.lowering import expr as e
 from ftiny.lowering.expr_numpy import convert as convert_numpy
 from ftiny.lowering.expr_numpy import evaluate_op
 from ftiny.source import located
 
-not_linear = not_needed("it is not linear in any operand, so no cotangent flows through it")
+not_linear: NotNeeded = not_needed("it is not linear in any operand, so no cotangent flows through it")
 
 
 # ---- what the rules share -------------------------------------------------------------------------------------
@@ -41,7 +41,7 @@ def is_scalar(x) -> bool:
     return isinstance(x, (bool, int, float, complex, np.generic))
 
 
-def scalar(value, dtype: np.dtype) -> np.generic:
+def scalar(value, dtype: np.dtype) -> Any:
     """A Python or numpy scalar as a numpy scalar of `dtype`; it becomes a Literal when staged."""
     return np.asarray(value).astype(dtype)[()]
 
@@ -218,7 +218,7 @@ def _each_linear(inputs, cotangent) -> list:
     return [cotangent(x.aval) if isinstance(x, Linear) else ZERO for x in inputs]
 
 
-add_p = Primitive(
+add_p: Primitive = Primitive(
     "add",
     abstract=_binary_abstract("add", "bifc"),
     numpy=_binary("add"),
@@ -261,7 +261,7 @@ def _mul_transpose(ct, x, y):
     return [ZERO, unexpand(mul(x, ct), y.aval)]
 
 
-mul_p = Primitive(
+mul_p: Primitive = Primitive(
     "mul",
     abstract=_binary_abstract("mul", "bifc"),
     numpy=_binary("mul"),
@@ -284,7 +284,7 @@ def _div_jvp(primals, tangents):
     return out, terms if terms is ZERO else expand(terms, shape_of(out))
 
 
-div_p = Primitive(
+div_p: Primitive = Primitive(
     "div",
     abstract=_binary_abstract("div", "ifc"),
     numpy=_binary("div"),
@@ -341,7 +341,7 @@ def _pow_slope(x, y):
     return select(flat, 0, slope)
 
 
-pow_p = Primitive(
+pow_p: Primitive = Primitive(
     "pow",
     abstract=_pow_abstract,
     numpy=_pow_numpy,
@@ -367,7 +367,7 @@ def _rem_jvp(primals, tangents):
     return out, terms if terms is ZERO else expand(terms, shape_of(out))
 
 
-rem_p = Primitive(
+rem_p: Primitive = Primitive(
     "rem",
     abstract=_binary_abstract("rem", "if"),
     numpy=_binary("rem"),
@@ -401,7 +401,7 @@ def _minmax_jvp(primals, tangents, *, op):
     return out, expand(terms, shape_of(out))
 
 
-minmax_p = Primitive(
+minmax_p: Primitive = Primitive(
     "minmax",
     shows_as="op",
     abstract=_minmax_abstract,
@@ -454,7 +454,7 @@ def _select_transpose(ct, cond, x, y):
             unexpand(select(cond, 0, ct), y.aval) if isinstance(y, Linear) else ZERO]
 
 
-select_p = Primitive(
+select_p: Primitive = Primitive(
     "select",
     abstract=_select_abstract,
     numpy=_select_numpy,
@@ -475,12 +475,12 @@ def _compare_abstract(x: Aval, y: Aval, *, dir: str) -> Aval:
     return Aval(elementwise_shape(f"compare {dir}", (x, y)), dtypes.bool_)
 
 
-compare_p = Primitive(
+compare_p: Primitive = Primitive(
     "compare",
     shows_as="dir",
     abstract=_compare_abstract,
     numpy=lambda x, y, *, dir: families.COMPARE[dir].numpy(x, y, dtype=dtypes.bool_),
-    jvp=lambda primals, tangents, *, dir: (compare(*primals, dir), ZERO),
+    jvp=lambda primals, tangents, *, dir: (compare_p.bind(*primals, dir=dir), ZERO),
     transpose=not_linear,
     batch=elementwise_batch(lambda: compare_p),
     factors=elementwise_factors,
@@ -500,7 +500,7 @@ def _bitwise_abstract(*xs: Aval, op: str) -> Aval:
     return Aval(elementwise_shape(f"bitwise {op}", xs), xs[0].dtype)
 
 
-bitwise_p = Primitive(
+bitwise_p: Primitive = Primitive(
     "bitwise",
     shows_as="op",
     abstract=_bitwise_abstract,
@@ -543,7 +543,7 @@ def _convert_jvp(primals, tangents, *, dtype, bitcast):
     return out, convert(dx, dtype) if flows else ZERO
 
 
-convert_p = Primitive(
+convert_p: Primitive = Primitive(
     "convert",
     abstract=_convert_abstract,
     numpy=_convert_numpy,
@@ -609,7 +609,7 @@ def _math_lower(*xs, fn):
     return e.math(families.MATH[fn].spelling or fn, *xs)
 
 
-math_p = Primitive(
+math_p: Primitive = Primitive(
     "math",
     shows_as="fn",
     abstract=_math_abstract,

@@ -42,7 +42,7 @@ def _iota_numpy(*, shape, dtype, axis):
     return np.broadcast_to(line, shape)
 
 
-iota_p = Primitive(
+iota_p: Primitive = Primitive(
     "iota",
     abstract=lambda *, shape, dtype, axis: Aval(shape, dtype),
     numpy=_iota_numpy,
@@ -113,7 +113,7 @@ def reshape_index(index, shape: Sequence[int], source: Sequence[int]) -> tuple:
     return tuple(found)
 
 
-reshape_p = Primitive(
+reshape_p: Primitive = Primitive(
     "reshape",
     abstract=_reshape_abstract,
     numpy=lambda x, *, shape: x.reshape(shape),
@@ -166,7 +166,7 @@ def _transpose_factors(x: Aval, *, permutation) -> str:
     return names + "->" + "".join(names[a] for a in permutation)
 
 
-transpose_p = Primitive(
+transpose_p: Primitive = Primitive(
     "transpose",
     abstract=_transpose_abstract,
     numpy=lambda x, *, permutation: x.transpose(permutation),
@@ -231,7 +231,7 @@ def _broadcast_lower(ins, index, in_avals, out_aval, *, shape, dims):
     return ins[0](tuple(index[d] if source[a] == shape[d] else e.const(0) for a, d in enumerate(dims)))
 
 
-broadcast_p = Primitive(
+broadcast_p: Primitive = Primitive(
     "broadcast",
     abstract=_broadcast_abstract,
     numpy=_broadcast_numpy,
@@ -300,7 +300,7 @@ def _slice_factors(x: Aval, *, starts, limits, strides) -> str:
     return f"{names}->{names}"
 
 
-slice_p = Primitive(
+slice_p: Primitive = Primitive(
     "slice",
     abstract=_slice_abstract,
     numpy=_slice_numpy,
@@ -417,7 +417,7 @@ def _pad_lower(ins, index, in_avals, out_aval, *, config):
     return e.where(e.logical_and(*guards), ins[0](tuple(source)), ins[1](()))
 
 
-pad_p = Primitive(
+pad_p: Primitive = Primitive(
     "pad",
     abstract=_pad_abstract,
     numpy=_pad_numpy,
@@ -507,7 +507,7 @@ def _concatenate_factors(*xs: Aval, axis: int) -> str:
     return ",".join([names] * len(xs)) + "->" + names
 
 
-concatenate_p = Primitive(
+concatenate_p: Primitive = Primitive(
     "concatenate",
     abstract=_concatenate_abstract,
     numpy=lambda *xs, axis: np.concatenate(xs, axis),

@@ -74,7 +74,7 @@ def _factors(*avals: Aval) -> str:
     return f"{rule},{rule.split('->')[1]}"
 
 
-threefry2x32_p = Primitive(
+threefry2x32_p: Primitive = Primitive(
     "threefry2x32",
     multiple_results=True,
     abstract=_abstract,

@@ -105,8 +105,14 @@ def _elementwise_cases() -> None:
             args = [low + (high - low) * np.random.default_rng(k).random((3, 4)) for k in range(row.arity)]
             case(name, lambda *xs, fn=name: p.math(*xs, fn=fn), *args, jvp=row.partials is not None or bool(row.linear))
     for fn in ("neg", "exp", "log", "sin", "tanh", "sqrt", "conj", "real", "imag", "abs", "logistic", "rsqrt", "atan"):
-        z = (above + 1j * y).astype(np.complex128)
-        case(f"complex_{fn}", lambda z, fn=fn: p.math(z, fn=fn), z)
+        case(f"complex_{fn}", lambda z, fn=fn: p.math(z, fn=fn), above + 1j * y)
+    z, w = above + 1j * y, y - 1j * above
+    case("complex_mul_div", lambda z, w: p.div(p.mul(z, w), p.add(w, 3.0)), z, w,
+         reference=lambda z, w: z * w / (w + 3))
+    case("complex_pow", lambda z: p.pow(z, 3.0), z, reference=lambda z: z**3)
+    case("complex_product", lambda z, w: p.contract(z, w, from_letters("ij,kj->ik", z.shape, w.shape)), z, w,
+         reference=lambda z, w: z @ w.T)
+    case("complex_sum", lambda z: p.reduce_axes(z, (0,), "sum"), z, reference=lambda z: z.sum(0))
 
 
 def _fold_cases() -> None:
@@ -227,6 +233,22 @@ def test_value(case):
         _close(out, again)
     for eqn in jaxpr.eqns:
         check_factors(eqn)
+
+
+@_each("all")
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, ml_dtypes.bfloat16], ids=lambda d: d.__name__)
+def test_narrow_floats_keep_their_dtype(case, dtype):
+    """`Reference` checks every result's dtype; the values are those of float64 up to a few roundings."""
+    if case.name in ("convert", "complex", "digamma", "nextafter", "sort", "sort_two"):
+        return  # they change the dtype on purpose, or jump
+    narrow = [a.astype(dtype) if a.dtype == F64 else a for a in case.args]
+    outs = run(case.call, *narrow)
+    exact = run(case.call, *(a.astype(F64) if a.dtype == dtype else a for a in narrow))
+    width = {4: 1e-4, 2: 0.02 if dtype is np.float16 else 0.15}[np.dtype(dtype).itemsize]
+    for out, value in zip(outs, exact, strict=True):
+        assert out.dtype == (dtype if value.dtype == F64 else value.dtype)
+        if value.dtype == F64:
+            np.testing.assert_allclose(out.astype(F64), value, rtol=width, atol=width)
 
 
 @_each("all")
