@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from ftiny.lowering.schedule import Scheduled
 
 PANEL_BYTES = 256 * 1024  # of a private panel: half of a small second-level cache, and a safe stack frame
+DENSE_BYTES = 512  # between rows of a panel that is read as fast where it lies
 CACHED_DEPTH = 2048  # products summed in one go
 LAUNCH_CYCLES = 30_000  # of one more kernel
 MAX_HEIGHT = 14
@@ -166,14 +167,14 @@ def _cheapest(contraction: Contraction, vector: Operand, row: Operand, columns: 
     vector_axis = max(candidates, key=lambda a: a.extent)
     full_lanes = min(16, capabilities.vector_width * 4 // contraction.state.dtype.itemsize)
     lanes = min(full_lanes, 1 << (vector_axis.extent.bit_length() - 1))
-    registers = 28 if capabilities.vector_width >= 16 else 12
+    registers = 32 if capabilities.vector_width >= 16 else 16
     outer = tuple(a for a in sides[0] if a is not vector_axis)
     best: Tile | None = None
     for vectors in (1, 2, 3, 4, 6, 8):
         width = min(vector_axis.extent, vectors * lanes)
         if (vectors - 1) * lanes >= width:
             break
-        for row_axis, step, full in _heights(sides[1], min(MAX_HEIGHT, registers // vectors)):
+        for row_axis, step, full in _heights(sides[1], min(MAX_HEIGHT, (registers - 1) // vectors - 1)):
             row_outer = tuple(a for a in sides[1] if a is not row_axis and a not in full)
             tile = Tile(contraction, vector, row, vector_axis, outer, lanes, width, row_axis, step, full, row_outer)
             cycles = _cycles(tile)
@@ -251,9 +252,13 @@ class _Writer:
         self.packed = self._packs()
 
     def _slice_rows(self, capabilities) -> None:
-        """Slices of the row tiles, enough for all cores; a slice reads a panel often enough to repay a copy."""
+        """The work of a work-item: `together` neighbouring panels, as many as stay in cache, so that results of
+        one row are written in long runs; and a slice of the row tiles. Enough work-items for all cores, but
+        slices that read a panel often enough to repay a copy."""
         tile = self.tile
-        self.panel_axes = (*tile.vector_outer, Axis("panel.", tile.panels))
+        bytes_per_panel = -(-tile.depth // self.splits) * tile.width * self.dtype.itemsize
+        self.together = max(1, min(tile.panels, PANEL_BYTES // bytes_per_panel))
+        self.panel_axes = (*tile.vector_outer, Axis("panels.", -(-tile.panels // self.together)))
         self.row_axes = (*tile.row_outer, Axis("row_tile.", tile.row_tiles))
         self.panels = math.prod(a.extent for a in self.panel_axes)
         self.row_tiles = math.prod(a.extent for a in self.row_axes)
@@ -267,7 +272,7 @@ class _Writer:
 
     def _packs(self) -> bool:
         tile = self.tile
-        dense = all(tile.vector.stride(a) <= tile.width for a in self.contraction.depth[-1:])
+        dense = all(tile.vector.stride(a) * self.dtype.itemsize <= DENSE_BYTES for a in self.contraction.depth[-1:])
         small = self.depth_size * tile.width * self.dtype.itemsize <= PANEL_BYTES
         return self.per_slice >= 3 and not dense and small
 
@@ -275,7 +280,7 @@ class _Writer:
         """The kernel; its parameters are the operands and what the epilogue reads and writes."""
         body: list[Stmt] = [DeclareArray("tile.", self.dtype, self.tile.height * self.tile.width)]
         if self.packed:
-            body.append(DeclareArray("packed.", self.dtype, self.depth_size * self.tile.width))
+            body.append(DeclareArray("packed.", self.dtype, self.together * self.depth_size * self.tile.width))
             body.append(self._pack())
         nest = self.contraction.nest
         params = self._params()
@@ -302,7 +307,12 @@ class _Writer:
         """Batch axes, panel and part of the depth, from the work-item's number."""
         tile = self.tile
         place = dict(unflatten(group(0, self.panels), self.panel_axes))
-        panel = place.pop(self.panel_axes[-1])
+        first = simplify(place.pop(self.panel_axes[-1]) * self.together)
+        self.panel = Axis("panel.", self.together)
+        self.panel_stop = None
+        if tile.panels % self.together:
+            self.panel_stop = simplify(minimum(const(self.together), tile.panels - first))
+        panel = simplify(first + axis_expr(self.panel))
         place[tile.vector_axis] = _start(panel, tile.width, tile.vector_axis.extent)
         self.first_lane = simplify(panel * tile.width - place[tile.vector_axis])
         part = Axis("part.", self.splits)
@@ -327,7 +337,11 @@ class _Writer:
                 self.depth_stops[inner] = simplify(minimum(const(chunk), cut.extent - self.part * chunk))
         self.depth_axes = tuple(depth)
         self.depth_size = math.prod(a.extent for a in depth)
-        self.packed_offset = flatten(map(axis_expr, depth), tuple(a.extent for a in depth)) * self.tile.width
+        walked = (self.panel, *depth)
+        self.packed_offset = flatten(map(axis_expr, walked), tuple(a.extent for a in walked)) * self.tile.width
+
+    def _panel_loop(self, body: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
+        return (For(self.panel, body, stop=self.panel_stop),) if self.together > 1 else body
 
     def _depth_loops(self, body: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
         for one in reversed(self.depth_axes):
@@ -344,7 +358,7 @@ class _Writer:
         stores = tuple(Store("packed.", simplify(self.packed_offset + o + lane),
                              element(self.tile.vector.value.name, simplify(source + o + lane), self.dtype))
                        for o in self._lane_offsets())
-        return self._depth_loops(stores)[0]
+        return self._panel_loop(self._depth_loops(stores))[0]
 
     def _row_loop(self) -> tuple[Stmt, ...]:
         tile = self.tile
@@ -358,7 +372,7 @@ class _Writer:
         start = _start(at, tile.step, tile.row_axis.extent)
         first_row = simplify(at * tile.step - start)
         inner = {**self.place, **rows, tile.row_axis: start}
-        body = (*self._accumulate(inner), *self._epilogue(inner, first_row))
+        body = self._panel_loop((*self._accumulate(inner), *self._epilogue(inner, first_row)))
         if self.per_slice == 1:
             return body
         first = simplify(group(1, self.slices) * self.per_slice)
