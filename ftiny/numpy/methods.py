@@ -55,6 +55,17 @@ def _backward(function: Callable) -> Callable:
     return method
 
 
+def _method(name: str, function: Callable) -> Callable:
+    def method(self, *args, **kwargs):
+        # numpy.sum(x) and its like call x.sum(axis=..., out=None).
+        if "out" in kwargs and kwargs["out"] is None:
+            del kwargs["out"]
+        return function(self, *args, **kwargs)
+
+    method.__name__, method.__doc__ = name, function.__doc__
+    return method
+
+
 def _reshape(self, *shape, order: str = "C"):
     """The elements in a new shape, given as one tuple or as several integers; see `ftiny.numpy.reshape`."""
     return manipulation.reshape(self, shape[0] if len(shape) == 1 else shape, order)
@@ -123,9 +134,7 @@ def install(cls: type) -> None:
     members.update(__getitem__=indexing.getitem, __setitem__=_set_item, __len__=_length, __iter__=_iterate,
                    __contains__=_contains, reshape=_reshape, transpose=_transpose, flatten=_flatten, view=_view, copy=_copy)
     for name, function in _METHODS.items():
-        members[name] = lambda self, *args, _function=function, **kwargs: _function(self, *args, **kwargs)
-        members[name].__doc__ = function.__doc__
-        members[name].__name__ = name
+        members[name] = _method(name, function)
     for name, (function, text) in _PROPERTIES.items():
         members[name] = property(function, doc=text)
     for name, member in members.items():

@@ -34,25 +34,17 @@ def canonical(x):
 class FlatFunction:
     """A function of `(*args, **kwargs)` as a function of leaves; `out_structure` is known after a call."""
 
-    def __init__(self, function: Callable, structure: tree.PyTreeDef, has_keywords: bool = False, has_aux: bool = False):
-        self.function, self.structure = function, structure
-        self.has_keywords, self.has_aux = has_keywords, has_aux
+    def __init__(self, function: Callable, structure: tree.PyTreeDef, has_keywords: bool = False):
+        self.function, self.structure, self.has_keywords = function, structure, has_keywords
         self.out_structure: Any = None
-        self.aux: Any = None
 
     def __call__(self, *leaves) -> list:
-        """The leaves of the result (without the auxiliary part, which is kept in `aux`)."""
+        """The leaves of the result."""
         arguments = tree.unflatten(self.structure, leaves)
         if self.has_keywords:
             result = self.function(*arguments[0], **arguments[1])
         else:
             result = self.function(*arguments)
-        if self.has_aux:
-            if not isinstance(result, tuple) or len(result) != 2:
-                raise ArgumentError(located(
-                    f"with has_aux=True {name_of(self.function)} must return a pair (result, auxiliary data), "
-                    f"but it returned a {type(result).__name__}"))
-            result, self.aux = result
         return self.flatten_result(result)
 
     def flatten_result(self, result) -> list:

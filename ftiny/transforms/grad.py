@@ -14,6 +14,7 @@ cotangents. A tangent or cotangent that is surely zero is the symbol `ZERO`, and
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -47,6 +48,17 @@ class JVPTracer(Tracer):
     def __init__(self, trace: JVPTrace, primal, tangent, aval: Aval | None = None):
         super().__init__(trace, aval or core.get_aval(primal))
         self.primal, self.tangent = primal, tangent
+
+    # Decisions carry no derivative, so they may be made on the value where it is known (not inside jit).
+
+    def __bool__(self) -> bool:
+        return bool(self.primal)
+
+    def __int__(self) -> int:
+        return int(self.primal)
+
+    def __index__(self) -> int:
+        return operator.index(self.primal)
 
 
 class JVPTrace(Trace):
@@ -132,6 +144,26 @@ def linearize_flat(function: Callable, primals: Sequence, nonzero: Sequence[bool
     return outs, [t is not ZERO for t in out_tangents], program
 
 
+class _AuxFunction(FlatFunction):
+    """A `FlatFunction` under a `JVPTrace`; with `has_aux` the function gives `(result, aux)` and `aux` is kept aside."""
+
+    def __init__(self, function: Callable, structure: tree.PyTreeDef, has_aux: bool):
+        super().__init__(function, structure)
+        self.has_aux, self.aux = has_aux, None
+
+    def flatten_result(self, result) -> list:
+        """The leaves of the result; the auxiliary part is taken without its tangents."""
+        if self.has_aux:
+            if not isinstance(result, tuple) or len(result) != 2:
+                raise ArgumentError(located(
+                    f"with has_aux=True {name_of(self.function)} must return a pair (result, auxiliary data), but it "
+                    f"returned a {type(result).__name__}"))
+            trace = core.current_trace()
+            assert isinstance(trace, JVPTrace)
+            result, self.aux = result[0], tree.map(lambda x: trace.split(x)[0], result[1])
+        return super().flatten_result(result)
+
+
 # ---- backwards --------------------------------------------------------------------------------------------------
 
 
@@ -197,7 +229,7 @@ def jvp(function: Callable, primals: Sequence, tangents: Sequence, has_aux: bool
     check_leaves("jvp", primals)
     leaves, structure = tree.flatten(tuple(primals))
     tangent_leaves = _tangent_leaves("jvp", tangents, structure, leaves)
-    flat = FlatFunction(function, structure, has_aux=has_aux)
+    flat = _AuxFunction(function, structure, has_aux)
     outs, out_tangents = run_jvp(core.current_trace(), flat, leaves, tangent_leaves)
     outs = list(map(_result, outs))
     out_tangents = [instantiate(t, core.get_aval(out)) for t, out in zip(out_tangents, outs)]
@@ -235,7 +267,7 @@ def linearize(function: Callable, *primals, has_aux: bool = False):
     """
     check_leaves("linearize", primals)
     leaves, structure = tree.flatten(primals)
-    flat = FlatFunction(function, structure, has_aux=has_aux)
+    flat = _AuxFunction(function, structure, has_aux)
     nonzero = [differentiable(core.get_aval(x)) for x in leaves]
     outs, out_nonzero, program = linearize_flat(flat, leaves, nonzero)
     outs = list(map(_result, outs))
@@ -350,7 +382,7 @@ def vjp(function: Callable, *primals, has_aux: bool = False):
     """
     check_leaves("vjp", primals)
     leaves, structure = tree.flatten(primals)
-    flat = FlatFunction(function, structure, has_aux=has_aux)
+    flat = _AuxFunction(function, structure, has_aux)
     avals = [core.get_aval(x).update() for x in leaves]
     nonzero = [differentiable(aval) for aval in avals]
     outs, out_nonzero, program = linearize_flat(flat, leaves, nonzero)
