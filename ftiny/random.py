@@ -34,6 +34,7 @@ from ftiny.numpy.common import (
     shape_of,
 )
 from ftiny.source import located
+from ftiny.transforms.custom import stop_gradient
 
 __all__ = [
     "PRNGKey", "bernoulli", "bits", "categorical", "cauchy", "choice", "exponential", "fold_in", "gumbel", "key", "key_data",
@@ -319,7 +320,6 @@ def truncated_normal(key, lower, upper, shape=None, dtype=dtypes.float32):
 
 @library("shape", "dtype")
 def _truncated_normal(key, lower, upper, shape, dtype):
-    from ftiny.lax import stop_gradient
     root = scalar_literal(math.sqrt(2), dtype)
     lower, upper = convert(lower, dtype), convert(upper, dtype)
     a, b = (primitives.math(fnp.divide(bound, root), fn="erf") for bound in (lower, upper))

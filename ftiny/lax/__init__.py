@@ -2,12 +2,12 @@
 
 Input: arrays of one dtype and, elementwise, of one shape. Output: arrays. The rooms:
 
-    elementwise     add, exp, select, clamp, bitcast_convert_type, stop_gradient, ...
+    elementwise     add, exp, select, clamp, bitcast_convert_type, ...
     structure       slice, pad, dynamic_slice, gather, scatter, sort, ...
     convolution     dot_general, conv_general_dilated, conv_transpose, ...
     windows         reduce, reduce_window, cumsum, associative_scan, ...
     control flow    scan, while_loop, fori_loop, cond, switch, map      (from ftiny.transforms)
-    collectives     psum, all_gather, ppermute, ...                     (inside vmap(axis_name=) or shard)
+    collectives     psum, all_gather, ppermute, ...   in parallel       (inside vmap(axis_name=) or shard)
 
     >>> ftiny.lax.fori_loop(0, 3, lambda i, x: x * 2, 1)
     Array(8, dtype=int32)
@@ -98,10 +98,23 @@ from ftiny.lax.elementwise import (
     sinh,
     sqrt,
     square,
-    stop_gradient,
     sub,
     tan,
     tanh,
+)
+from ftiny.lax.parallel import (
+    all_gather,
+    all_to_all,
+    axis_index,
+    axis_size,
+    pmax,
+    pmean,
+    pmin,
+    ppermute,
+    pshuffle,
+    psum,
+    psum_scatter,
+    pvary,
 )
 from ftiny.lax.structure import (
     GatherDimensionNumbers,
@@ -161,7 +174,8 @@ from ftiny.lax.windows import (
     reduce_xor,
 )
 from ftiny.transforms.control import cond, fori_loop, map, switch, while_loop
+from ftiny.transforms.custom import stop_gradient
 from ftiny.transforms.scan import scan
 
-_ROOMS = {"convolution", "elementwise", "structure", "windows"}
+_ROOMS = {"convolution", "elementwise", "parallel", "structure", "windows"}
 __all__ = sorted(name for name in dir() if not name.startswith("_") and name not in _ROOMS)

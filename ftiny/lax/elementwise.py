@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ftiny import core, dtypes, primitives
+from ftiny import dtypes, primitives
 from ftiny import numpy as fnp
 from ftiny.errors import DtypeError, ShapeError
 from ftiny.numpy.common import PYTHON_SCALARS, check_array, convert, dtype_of, scalar_literal, shape_of
@@ -250,16 +250,3 @@ def bitcast_view(x, dtype):
         return result if wanted.itemsize == have.itemsize else fnp.reshape(result, (*shape[:-1], -1))
     count = wanted.itemsize // have.itemsize
     return bitcast_convert_type(fnp.reshape(x, (*shape[:-1], shape[-1] // count, count)), wanted)
-
-
-def stop_gradient(x):
-    """`x` itself (an array or a tree of them), treated as a constant by differentiation."""
-    from ftiny import tree
-    return tree.map(_stop, x)
-
-
-def _stop(x):
-    if not isinstance(x, core.ArrayLike) or not dtypes.is_inexact(dtype_of(x)):
-        return x
-    # Reinterpreting bits has no derivative; to its own dtype it is free.
-    return primitives.convert_p.bind(x, dtype=dtype_of(x), bitcast=True)

@@ -14,11 +14,11 @@ import math
 from ftiny import dtypes, primitives
 from ftiny import numpy as fnp
 from ftiny.errors import ArgumentError
-from ftiny.lax import stop_gradient
 from ftiny.nn import initializers
 from ftiny.numpy.common import constant_like, convert, dtype_of, full_shape, promote, shape_of
 from ftiny.numpy.reductions import logsumexp
 from ftiny.source import located
+from ftiny.transforms.custom import stop_gradient
 
 __all__ = [
     "celu", "elu", "gelu", "glu", "hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh", "identity", "initializers",

@@ -78,11 +78,7 @@ def full_shape(x, shape: Sequence[int]):
     have = shape_of(x)
     if have == shape:
         return x
-    offset = len(shape) - len(have)
-    kept = [axis for axis, extent in enumerate(have) if extent != 1 or shape[axis + offset] == 1]
-    if len(kept) != len(have):
-        x = primitives.reshape(x, shape=tuple(have[axis] for axis in kept))
-    return primitives.broadcast(x, shape=shape, dims=tuple(axis + offset for axis in kept))
+    return primitives.broadcast(x, shape=shape, dims=tuple(range(len(shape) - len(have), len(shape))))
 
 
 def broadcast_shapes(*shapes: Sequence[int], name: str = "broadcast_shapes") -> tuple[int, ...]:

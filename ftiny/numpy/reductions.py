@@ -37,6 +37,7 @@ from ftiny.numpy.common import (
 from ftiny.numpy.creation import asarray, full
 from ftiny.numpy.manipulation import broadcast_to, concatenate, expand_dims, moveaxis, ravel, reshape, slice_axis
 from ftiny.source import located
+from ftiny.transforms.custom import stop_gradient
 
 # ---- the one way into the primitive ----------------------------------------------------------------------------
 
@@ -253,7 +254,6 @@ def logsumexp(x, axis=None, b=None, keepdims: bool = False, where=None):
     (x,) = ufuncs.promote("logsumexp", x, inexact=True)
     x = asarray(x)
     axes = canonical_axes(axis, len(shape_of(x)), "logsumexp")
-    from ftiny.lax import stop_gradient
     largest = max(ufuncs.real(x), axes, keepdims=True, initial=-math.inf, where=where)
     shift = stop_gradient(ufuncs.where_scalar(ufuncs.isfinite(largest), largest, constant_like(largest, 0)))
     terms = ufuncs.exp(ufuncs.subtract(x, shift))
