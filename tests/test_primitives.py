@@ -241,6 +241,8 @@ def test_narrow_floats_keep_their_dtype(case, dtype):
     """`Reference` checks every result's dtype; the values are those of float64 up to a few roundings."""
     if case.name in ("convert", "complex", "digamma", "nextafter", "sort", "sort_two"):
         return  # they change the dtype on purpose, or jump
+    if not any(a.dtype == F64 for a in case.args):
+        return
     narrow = [a.astype(dtype) if a.dtype == F64 else a for a in case.args]
     outs = run(case.call, *narrow)
     exact = run(case.call, *(a.astype(F64) if a.dtype == dtype else a for a in narrow))
