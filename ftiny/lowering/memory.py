@@ -51,6 +51,10 @@ class Pool:
                     return blocks.pop(position), size
         return self._grow(size), size
 
+    def has_idle(self, nbytes: int) -> bool:
+        """Whether a block that `take(nbytes)` would reuse is idle."""
+        return bool(self._idle.get(size_class(nbytes)))
+
     def _grow(self, size: int) -> Any:
         try:
             block = self._allocate(size)

@@ -39,7 +39,7 @@ def measure_peaks(device: Any) -> tuple[float, float]:
     lanes = device.capabilities.vector_width
     on_cpu = lanes > 1
     block = 1 if on_cpu else 256
-    elements = 1 << (24 if on_cpu else 28)
+    elements = 1 << (24 if on_cpu else 26)
     chunk = 1 << 16 if on_cpu else 4
     bandwidth = _best(device, _stream(device, lanes, elements, chunk, block), elements)
     threads = device.capabilities.compute_units * (4 if on_cpu else 2048)

@@ -49,6 +49,7 @@ from ftiny.lowering.replay import Driver, Launches, PlanExecutable
 
 HOST_ALIGNMENT = 128
 MOST_PENDING = 32  # runs in flight before the host waits once
+WORTH_WAITING = 1 << 20  # bytes that are rather reused after a wait than allocated anew
 PUSH = '#pragma clang attribute push(__attribute__((target("clwb"))), apply_to=function)\n'
 POP = "\n#pragma clang attribute pop\n"
 
@@ -271,6 +272,8 @@ class OpenCLDevice(Device):
     def _allocate(self, nbytes: int, for_host: bool = False) -> Memory:
         """`for_host` memory is written by the host at once, so no run in flight may still read it."""
         host = self.capabilities.host_memory
+        if for_host and host and nbytes >= WORTH_WAITING and self.pool.has_idle(nbytes):
+            self.synchronize()
         idle = (lambda block: block.last_use <= self.completed) if for_host and host else None
         try:
             block, size = self.pool.take(nbytes, idle)
@@ -304,9 +307,8 @@ class OpenCLDevice(Device):
         ctypes.memmove(location, array.ctypes.data, array.nbytes)
 
     def to_host(self, memory: Memory, aval: Any) -> numpy.ndarray:
-        started = time.perf_counter()
         self.synchronize()
-        waited = time.perf_counter()
+        started = time.perf_counter()
         nbytes = aval.size * aval.dtype.itemsize
         if isinstance(memory, HostMemory):
             data = memory.bytes()[:nbytes]
@@ -315,8 +317,7 @@ class OpenCLDevice(Device):
             if nbytes:
                 self.cl.enqueue_copy(self.queue, data, memory.location.buffer)
             if profile.debug_level() >= 2:
-                profile.log_transfer(self, "from", nbytes, time.perf_counter() - waited)
-        del started
+                profile.log_transfer(self, "from", nbytes, time.perf_counter() - started)
         out = data.view(aval.dtype).reshape(aval.shape)
         out.flags.writeable = False
         return out
@@ -435,6 +436,7 @@ class OpenCLDevice(Device):
         except self.cl.Error as error:
             raise self._build_error(kernels, error) from error
         self._built.update(dict.fromkeys(kernels, program))
+        profile.log(6, f"{self.platform.name}: the machine code of its kernels cannot be shown")
         program_key = cache.key_of("opencl program", text, self.identity)
         if not self.is_pocl:
             binary = program.get_info(self.cl.program_info.BINARIES)[0]
