@@ -401,6 +401,12 @@ def _minmax_jvp(primals, tangents, *, op):
     return out, expand(terms, shape_of(out))
 
 
+def _minmax_lower(x, y, op):
+    if x.dtype == dtypes.bool_:
+        return x & y if op == "min" else x | y
+    return (e.minimum if op == "min" else e.maximum)(x, y)
+
+
 minmax_p: Primitive = Primitive(
     "minmax",
     shows_as="op",
@@ -410,7 +416,7 @@ minmax_p: Primitive = Primitive(
     transpose=not_linear,
     batch=elementwise_batch(lambda: minmax_p),
     factors=elementwise_factors,
-    lower=elementwise_lower(lambda x, y, op: (e.minimum if op == "min" else e.maximum)(x, y)))
+    lower=elementwise_lower(_minmax_lower))
 
 
 def minmax(x, y, op: str):
@@ -475,6 +481,15 @@ def _compare_abstract(x: Aval, y: Aval, *, dir: str) -> Aval:
     return Aval(elementwise_shape(f"compare {dir}", (x, y)), dtypes.bool_)
 
 
+# False comes before True: in kernels the order of bools is plain logic.
+_BOOL_ORDER = {"lt": lambda x, y: ~x & y, "le": lambda x, y: ~x | y, "gt": lambda x, y: x & ~y,
+               "ge": lambda x, y: x | ~y, "eq": lambda x, y: ~(x ^ y), "ne": lambda x, y: x ^ y}
+
+
+def _compare_lower(x, y, dir):
+    return _BOOL_ORDER[dir](x, y) if x.dtype == dtypes.bool_ else e.compare(dir, x, y)
+
+
 compare_p: Primitive = Primitive(
     "compare",
     shows_as="dir",
@@ -484,7 +499,7 @@ compare_p: Primitive = Primitive(
     transpose=not_linear,
     batch=elementwise_batch(lambda: compare_p),
     factors=elementwise_factors,
-    lower=elementwise_lower(lambda x, y, dir: e.compare(dir, x, y)))
+    lower=elementwise_lower(_compare_lower))
 
 
 def compare(x, y, dir: str):

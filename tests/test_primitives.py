@@ -441,6 +441,14 @@ def test_shifts_by_the_width_or_more(op, dtype):
     np.testing.assert_array_equal(found, np.asarray(getattr(jax.lax, op)(x, amount)))
 
 
+@pytest.mark.parametrize("name", [*families.COMPARE, *families.MINMAX])
+def test_order_of_bools_lowers_to_logic(name):
+    x, y = np.array([0, 0, 1, 1], bool), np.array([0, 1, 0, 1], bool)
+    call = (lambda x, y: p.compare(x, y, name)) if name in families.COMPARE else (lambda x, y: p.minmax(x, y, name))
+    (eqn,) = program(call, x, y).eqns
+    np.testing.assert_array_equal(lowered(eqn, [x, y])[0], run(call, x, y)[0])
+
+
 def test_select_never_multiplies_nan_by_zero():
     known = np.array([False, True])
     (bar,) = pullback(lambda x: p.select(known, p.mul(x, 3.0), 0.0), [np.array([np.nan, 4.0])], [np.ones(2)], [0])
