@@ -22,7 +22,6 @@ import json
 import os
 import threading
 import time
-import weakref
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from types import ModuleType
@@ -32,26 +31,16 @@ import numpy
 
 from ftiny.errors import DeviceError
 from ftiny.lowering import cache, pocl, profile
-from ftiny.lowering.device import Capabilities, Device, Executable, Memory, contiguous, tell_once
+from ftiny.lowering.device import Capabilities, Device, Executable, Memory, contiguous
 from ftiny.lowering.memory import Pool
-from ftiny.lowering.plan_types import (
-    Buffer,
-    Graph,
-    KernelSource,
-    Plan,
-    Pointer,
-    Scalar,
-    Size,
-    check_plan,
-    nested_plans,
-)
-from ftiny.lowering.replay import Driver, Launches, PlanExecutable
+from ftiny.lowering.opencl_launches import OpenCLDriver, OpenCLFunctions
+from ftiny.lowering.opencl_memory import BufferMemory, HostBlock, HostMemory, Place
+from ftiny.lowering.opencl_probe import POP, PUSH, probe
+from ftiny.lowering.plan_types import KernelSource, Plan, check_plan, nested_plans
+from ftiny.lowering.replay import PlanExecutable
 
-HOST_ALIGNMENT = 128
 MOST_PENDING = 32  # runs in flight before the host waits once
 WORTH_WAITING = 1 << 20  # bytes that are rather reused after a wait than allocated anew
-PUSH = '#pragma clang attribute push(__attribute__((target("clwb"))), apply_to=function)\n'
-POP = "\n#pragma clang attribute pop\n"
 
 _forked = False
 
@@ -83,82 +72,12 @@ def find_devices() -> list[OpenCLDevice]:
     return [OpenCLDevice(cl, handle, index) for index, handle in enumerate(found)]
 
 
-# ---------------------------------------------------------------- memory
-
-
-class HostMemory(Memory):
-    """Host memory that kernels address directly. `numpy.asarray(memory)` is a view that keeps it alive."""
-
-    __slots__ = ("block", "pool", "size", "view")
-
-    def __init__(self, device: Device, nbytes: int, block: Any, pool: Pool | None, size: int):
-        super().__init__(device, nbytes, block.address if pool else block.ctypes.data)
-        self.block, self.pool, self.size = block, pool, size
-        self.view: weakref.ref | None = None
-
-    @property
-    def __array_interface__(self) -> dict[str, Any]:
-        data = (self.location, False)
-        return {"data": data, "shape": (self.nbytes,), "typestr": "|u1", "version": 3}
-
-    def bytes(self) -> numpy.ndarray:
-        """The bytes as an array; while it lives, the memory counts as shared."""
-        array = self.view() if self.view is not None else None
-        if array is None:
-            array = numpy.asarray(self)
-            self.view = weakref.ref(array)
-        return array
-
-    @property
-    def shared(self) -> bool:
-        return self.pool is None or (self.view is not None and self.view() is not None)
-
-    def __del__(self) -> None:
-        pool = getattr(self, "pool", None)
-        if pool is not None:
-            self.block.last_use = self.device.submitted  # type: ignore[attr-defined]
-            pool.give(self.block, self.size)
-
-
-class HostBlock:
-    """What the pool of a host-memory device keeps: aligned bytes, and the last run that may have used them."""
-
-    __slots__ = ("owner", "address", "last_use")
-
-    def __init__(self, nbytes: int):
-        self.owner = numpy.empty(nbytes + HOST_ALIGNMENT, numpy.uint8)
-        self.address = -(-self.owner.ctypes.data // HOST_ALIGNMENT) * HOST_ALIGNMENT
-        self.last_use = 0
-
-
 class UnsavedProgram(NamedTuple):
     """A program that PoCL has not finished compiling: its text, its folder, and how many kernels it has."""
 
     text: str
     made: str
     kernels: int
-
-
-class Place(NamedTuple):
-    """A location on a device without host pointers."""
-
-    buffer: Any
-    offset: int
-
-
-class BufferMemory(Memory):
-    """A `cl.Buffer` from the pool."""
-
-    __slots__ = ("pool", "size")
-
-    def __init__(self, device: Device, nbytes: int, buffer: Any, pool: Pool, size: int):
-        super().__init__(device, nbytes, Place(buffer, 0))
-        self.pool, self.size = pool, size
-
-    def __del__(self) -> None:
-        pool = getattr(self, "pool", None)
-        if pool is not None:
-            pool.give(self.location.buffer, self.size)
 
 
 # ---------------------------------------------------------------- the device
@@ -499,34 +418,6 @@ def refuse_forked() -> None:
         )
 
 
-class OpenCLFunctions:
-    """The two OpenCL calls that take raw addresses, and which pyopencl wraps for its own memory types only."""
-
-    def __init__(self, library: ctypes.CDLL):
-        pointer, size = ctypes.c_void_p, ctypes.c_size_t
-        self.set_pointer = library.clSetKernelArgSVMPointer
-        self.set_pointer.argtypes = [pointer, ctypes.c_uint, pointer]
-        self.copy = library.clEnqueueSVMMemcpy
-        self.copy.argtypes = [
-            pointer,
-            ctypes.c_uint,
-            pointer,
-            pointer,
-            size,
-            ctypes.c_uint,
-            pointer,
-            pointer,
-        ]
-
-    @classmethod
-    def find(cls, cl: ModuleType) -> OpenCLFunctions | None:
-        """Looks in the library that pyopencl itself is linked with."""
-        try:
-            return cls(ctypes.CDLL(cl._cl.__file__))
-        except (OSError, AttributeError):
-            return None
-
-
 # ---------------------------------------------------------------- running
 
 
@@ -541,225 +432,3 @@ class OpenCLExecutable(PlanExecutable):
         results = super().run(arguments, donated)
         device.started()
         return results
-
-
-class OpenCLDriver(Driver):
-    """Locations are integers on host-memory devices, `Place`s elsewhere."""
-
-    device: OpenCLDevice
-
-    def __init__(self, device: OpenCLDevice):
-        self.device = device
-        self.functions = device.functions if device.capabilities.host_memory else None
-
-    def launches(self, plan: Plan, graph: Graph, numbers: Mapping[str, int]) -> Launches:
-        kind = HostLaunches if self.functions is not None else BufferLaunches
-        return kind(self, plan, graph, numbers)
-
-    def shift(self, location: Any, nbytes: int) -> Any:
-        if isinstance(location, Place):
-            return Place(location.buffer, location.offset + nbytes)
-        return location + nbytes
-
-    def copy(self, destination: Any, source: Any, nbytes: int) -> None:
-        if not nbytes:
-            return
-        device = self.device
-        device.submitted += 1
-        if self.functions is None:
-            device.cl.enqueue_copy(
-                device.queue,
-                destination.buffer,
-                source.buffer,
-                byte_count=nbytes,
-                src_offset=source.offset,
-                dst_offset=destination.offset,
-            )
-            return
-        code = self.functions.copy(
-            device.queue.int_ptr, 0, destination, source, nbytes, 0, None, None
-        )
-        if code:
-            raise DeviceError(f"{device.name}: copying {nbytes} bytes failed with OpenCL error {code}")
-
-    def read(self, location: Any, buffer: Buffer) -> numpy.ndarray:
-        device = self.device
-        device.submitted += 1
-        device.synchronize()
-        data = numpy.empty(buffer.nbytes, numpy.uint8)
-        if buffer.nbytes and isinstance(location, Place):
-            device.cl.enqueue_copy(
-                device.queue, data, location.buffer, src_offset=location.offset
-            )
-        elif buffer.nbytes:
-            ctypes.memmove(data.ctypes.data, location, buffer.nbytes)
-        return data.view(buffer.dtype).reshape(buffer.shape)
-
-    def write(self, location: Any, array: numpy.ndarray) -> None:
-        if array.nbytes:
-            self.device.submitted += 1
-            self.device.write(location, array, wait=True)
-
-
-class OpenCLLaunches(Launches):
-    """Kernel objects with their arguments set."""
-
-    def __init__(self, driver: OpenCLDriver, plan: Plan, graph: Graph, numbers: Mapping[str, int]):
-        self.driver, self.device = driver, driver.device
-        self.enqueue = self.device.cl.enqueue_nd_range_kernel
-        self.kernels: list[tuple[Any, tuple[int, ...], tuple[int, ...]]] = []
-        # For each buffer: (launch, argument, byte offset) of every use.
-        self.uses: dict[int, list[tuple[int, int, int]]] = {}
-        sizes = dict(plan.sizes)
-        for position, launch in enumerate(graph.launches):
-            source = plan.kernels[launch.kernel]
-            kernel = self.device.kernel(source)
-            grid, block = launch.grid or source.grid, source.block
-            total = tuple(blocks * threads for blocks, threads in zip(grid, block, strict=True))
-            self.kernels.append((kernel, total, block))
-            for index, (arg, param) in enumerate(zip(launch.args, source.params, strict=True)):
-                if isinstance(arg, Pointer):
-                    uses = self.uses.setdefault(numbers[arg.buffer], [])
-                    uses.append((position, index, arg.offset))
-                elif isinstance(arg, (Size, Scalar)):
-                    value = sizes[arg.name] if isinstance(arg, Size) else arg.value
-                    kernel.set_arg(index, numpy.asarray(value, param.dtype).tobytes())
-                else:
-                    raise DeviceError(f"{source.name}: OpenCL has no tensor maps")
-
-    def start(self) -> None:
-        queue, enqueue = self.device.queue, self.enqueue
-        for kernel, total, block in self.kernels:
-            enqueue(queue, kernel, total, block)
-
-    def start_timed(self) -> list[float]:
-        self.device.queue.finish()
-        return [self._timed(*each) for each in self.kernels]
-
-    def _timed(self, kernel: Any, total: tuple[int, ...], block: tuple[int, ...]) -> float:
-        event = self.enqueue(self.device.timing_queue, kernel, total, block)
-        event.wait()
-        return (event.profile.end - event.profile.start) * 1e-9
-
-
-class HostLaunches(OpenCLLaunches):
-    """Arguments are addresses."""
-
-    def patch(self, buffer: int, location: Any) -> None:
-        set_pointer = self.driver.functions.set_pointer  # type: ignore[union-attr]
-        for position, index, offset in self.uses[buffer]:
-            code = set_pointer(self.kernels[position][0].int_ptr, index, location + offset)
-            if code:
-                raise DeviceError(f"{self.device.name}: setting an argument failed with error {code}")
-
-
-class BufferLaunches(OpenCLLaunches):
-    """Arguments are buffers or, further in, sub-buffers. A sub-buffer must start at a multiple of the device's
-    alignment; where it does not, the kernel works on a copy that is made before and put back after it."""
-
-    def __init__(self, driver: OpenCLDriver, plan: Plan, graph: Graph, numbers: Mapping[str, int]):
-        super().__init__(driver, plan, graph, numbers)
-        self.nbytes = [buffer.nbytes for buffer in plan.buffers]
-        self.written = [
-            [param.written for param in plan.kernels[launch.kernel].params]
-            for launch in graph.launches
-        ]
-        self.alignment = self.device.handle.mem_base_addr_align // 8
-        # (launch, argument) -> the copy, and the place and bytes it stands for
-        self.copies: dict[tuple[int, int], tuple[Memory, Place, int]] = {}
-        # A kernel does not keep its arguments alive.
-        self.held: dict[tuple[int, int], Any] = {}
-
-    def patch(self, buffer: int, location: Any) -> None:
-        for position, index, offset in self.uses[buffer]:
-            place = self.driver.shift(location, offset)
-            nbytes = max(self.nbytes[buffer] - offset, 1)
-            self.copies.pop((position, index), None)
-            if place.offset == 0:
-                given = place.buffer
-            elif place.offset % self.alignment == 0:
-                nbytes = min(nbytes, place.buffer.size - place.offset)
-                given = place.buffer.get_sub_region(place.offset, max(nbytes, 1))
-            else:
-                copy = self.device.allocate(nbytes)
-                self.copies[position, index] = (copy, place, nbytes)
-                given = copy.location.buffer
-            self.held[position, index] = given
-            self.kernels[position][0].set_arg(index, given)
-
-    def start(self) -> None:
-        if not self.copies:
-            super().start()
-            return
-        for position, (kernel, total, block) in enumerate(self.kernels):
-            self._exchange(position, before=True)
-            self.enqueue(self.device.queue, kernel, total, block)
-            self._exchange(position, before=False)
-
-    def start_timed(self) -> list[float]:
-        seconds = []
-        for position, each in enumerate(self.kernels):
-            self._exchange(position, before=True)
-            self.device.queue.finish()
-            seconds.append(self._timed(*each))
-            self._exchange(position, before=False)
-        return seconds
-
-    def _exchange(self, position: int, before: bool) -> None:
-        for (launch, index), (copy, place, nbytes) in self.copies.items():
-            if launch == position and before:
-                self.driver.copy(copy.location, place, nbytes)
-            elif launch == position and self.written[launch][index]:
-                self.driver.copy(place, copy.location, nbytes)
-
-
-# ---------------------------------------------------------------- the probe
-
-PROBE = """
-__kernel __attribute__((reqd_work_group_size(1,1,1))) void NAME(__global const float* a, __global float* b) {
-  float16 s = 0;
-  for (int i = 0; i < 4096; i++) { s = fma(vload16(i & 15, a), (float16)(0.5f), s * 0.5f); }
-  vstore16(s, 0, b);
-}
-"""
-
-
-def probe(device: OpenCLDevice) -> tuple[bool, bool]:
-    """Runs one kernel twice: compiled plainly and under `PUSH`. Returns whether it could use host memory by
-    address, and whether it was much slower without `PUSH`."""
-    cl = device.cl
-    try:
-        text = PROBE.replace("NAME", "plain") + PUSH + PROBE.replace("NAME", "pushed") + POP
-        program = cl.Program(device.context, text).build(cache_dir=False)
-        names = ["plain", "pushed"]
-    except cl.Error:
-        program = cl.Program(device.context, PROBE.replace("NAME", "plain")).build(cache_dir=False)
-        names = ["plain"]
-    a = numpy.arange(257, dtype=numpy.float32)[1:]  # an address that is a multiple of 4 only
-    seconds, host_pointers = [], device.functions is not None
-    for name in names:
-        kernel = cl.Kernel(program, name)
-        b = numpy.zeros(17, numpy.float32)[1:]
-        if host_pointers:
-            for index, array in enumerate((a, b)):
-                device.functions.set_pointer(kernel.int_ptr, index, array.ctypes.data)  # type: ignore[union-attr]
-        else:
-            flags = cl.mem_flags.READ_WRITE | cl.mem_flags.COPY_HOST_PTR
-            kernel.set_args(*(cl.Buffer(device.context, flags, hostbuf=x) for x in (a, b)))
-        best = float("inf")
-        for _ in range(4):
-            event = cl.enqueue_nd_range_kernel(device.timing_queue, kernel, (1,), (1,))
-            event.wait()
-            best = min(best, (event.profile.end - event.profile.start) * 1e-9)
-        seconds.append(best)
-        host_pointers = host_pointers and bool(numpy.allclose(b[0], _probe_value(a), rtol=1e-4))
-    if not host_pointers:
-        tell_once(f"{device.name} cannot use host memory in place: arrays are copied to it")
-    return host_pointers, len(seconds) == 2 and seconds[0] > 1.5 * seconds[1]
-
-
-def _probe_value(a: numpy.ndarray) -> float:
-    value = 0.0
-    for i in range(4096):
-        value = 0.5 * float(a[16 * (i & 15)]) + 0.5 * value
-    return value

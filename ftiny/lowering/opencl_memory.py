@@ -1,0 +1,89 @@
+"""Memory of OpenCL devices.
+
+On devices that share the host's memory a location is an address, and `numpy.asarray(memory)` is a view of the bytes
+that keeps the memory alive:
+
+    memory = HostMemory(device, 4000, block, pool, 4096)
+    view = memory.bytes()          # 4000 bytes; while `view` lives, memory.shared is true
+
+On others a location is a `Place`, a `cl.Buffer` and an offset.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any, NamedTuple
+
+import numpy
+
+from ftiny.lowering.device import Device, Memory
+from ftiny.lowering.memory import Pool
+
+HOST_ALIGNMENT = 128
+
+
+class HostMemory(Memory):
+    """Host memory that kernels address directly. `numpy.asarray(memory)` is a view that keeps it alive."""
+
+    __slots__ = ("block", "pool", "size", "view")
+
+    def __init__(self, device: Device, nbytes: int, block: Any, pool: Pool | None, size: int):
+        super().__init__(device, nbytes, block.address if pool else block.ctypes.data)
+        self.block, self.pool, self.size = block, pool, size
+        self.view: weakref.ref | None = None
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]:
+        data = (self.location, False)
+        return {"data": data, "shape": (self.nbytes,), "typestr": "|u1", "version": 3}
+
+    def bytes(self) -> numpy.ndarray:
+        """The bytes as an array; while it lives, the memory counts as shared."""
+        array = self.view() if self.view is not None else None
+        if array is None:
+            array = numpy.asarray(self)
+            self.view = weakref.ref(array)
+        return array
+
+    @property
+    def shared(self) -> bool:
+        return self.pool is None or (self.view is not None and self.view() is not None)
+
+    def __del__(self) -> None:
+        pool = getattr(self, "pool", None)
+        if pool is not None:
+            self.block.last_use = self.device.submitted  # type: ignore[attr-defined]
+            pool.give(self.block, self.size)
+
+
+class HostBlock:
+    """What the pool of a host-memory device keeps: aligned bytes, and the last run that may have used them."""
+
+    __slots__ = ("owner", "address", "last_use")
+
+    def __init__(self, nbytes: int):
+        self.owner = numpy.empty(nbytes + HOST_ALIGNMENT, numpy.uint8)
+        self.address = -(-self.owner.ctypes.data // HOST_ALIGNMENT) * HOST_ALIGNMENT
+        self.last_use = 0
+
+
+class Place(NamedTuple):
+    """A location on a device without host pointers."""
+
+    buffer: Any
+    offset: int
+
+
+class BufferMemory(Memory):
+    """A `cl.Buffer` from the pool."""
+
+    __slots__ = ("pool", "size")
+
+    def __init__(self, device: Device, nbytes: int, buffer: Any, pool: Pool, size: int):
+        super().__init__(device, nbytes, Place(buffer, 0))
+        self.pool, self.size = pool, size
+
+    def __del__(self) -> None:
+        pool = getattr(self, "pool", None)
+        if pool is not None:
+            pool.give(self.location.buffer, self.size)
