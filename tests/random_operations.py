@@ -126,8 +126,8 @@ def integers(g):
     x = g.value(lambda v: v.is_int)
     y = x and g.value(lambda v: v.dtype == x.dtype and _broadcastable(v, x))
     if y:
-        text = g.choose(("{} + {}", "{} * {}", "{} - {}", "{} & {}", "{} | {}", "{} ^ {}", "{} // np.where({} == 0, 3, 2)",
-                         "np.maximum({}, {})", "{} % np.where({} == 0, 3, 5)", "lax.rem({}, {} * 0 + 3)"))
+        text = g.choose(("{} + {}", "{} * {}", "{} - {}", "{} & {}", "{} | {}", "{} ^ {}", "{} // (3 + 0 * {})",
+                         "np.maximum({}, {})", "{} % (0 * {} + 5)", "lax.rem({}, {} * 0 + 3)"))
         if text.startswith("lax") and x.shape != y.shape:
             return
         g.emit(text.format(x.name, y.name), [x, y], _broadcast(x, y), x.dtype, exact=True)
