@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from training import (
+from compiling import (
     conv_arguments,
     conv_step,
     cross_entropy,

@@ -27,8 +27,8 @@ STRUCTURAL = frozenset({"iota", "reshape", "transpose", "broadcast", "slice", "p
 # What computing one element costs, in additions. Only the order of magnitude matters: it decides between
 # computing a value again and keeping it in memory.
 _MATH_COST = {"neg": 1, "abs": 1, "sign": 1, "floor": 1, "ceil": 1, "round": 1, "trunc": 1, "not": 1, "real": 0,
-              "imag": 0, "conj": 1, "is_finite": 1, "is_nan": 1, "sqrt": 6, "rsqrt": 6, "exp": 12, "exp2": 10, "log": 12,
-              "log2": 12, "sin": 16, "cos": 16, "lgamma": 60, "digamma": 60, "erfinv": 40}
+              "imag": 0, "conj": 1, "is_finite": 1, "is_nan": 1, "sqrt": 6, "rsqrt": 6, "exp": 12, "exp2": 10,
+              "log": 12, "log2": 12, "sin": 16, "cos": 16, "lgamma": 60, "digamma": 60, "erfinv": 40}
 _COST = {"div": 4.0, "rem": 8.0, "pow": 40.0, "gather": 3.0, "threefry2x32": 110.0, "pad": 1.0, "concatenate": 1.0}
 _STRUCTURAL_COST = 0.25
 

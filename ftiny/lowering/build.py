@@ -145,8 +145,9 @@ def build(fused: Fused, group: Group, program: Program) -> tuple[Built, ...]:
 def _finish(reader: GroupReader, group: Group, stages: Sequence[Stage], values: Sequence[Value]) -> Built:
     computed = {reader.numbers[eqn] for eqn in reader.reader.computed}
     equations = tuple(sorted(computed | {f.number for f in group.folds}))
-    nest = LoopNest(_name(reader, group), group.grid, tuple(reader.arguments.values()), tuple(values), tuple(stages), equations)
-    return Built(nest, tuple(reader.arguments), _in_place(nest, tuple(reader.arguments)))
+    arguments, variables = tuple(reader.arguments.values()), tuple(reader.arguments)
+    nest = LoopNest(_name(reader, group), group.grid, arguments, tuple(values), tuple(stages), equations)
+    return Built(nest, variables, _in_place(nest, variables))
 
 
 def _in_place(nest: LoopNest, variables: tuple[Var, ...]) -> tuple[tuple[Var, Var], ...]:

@@ -5,9 +5,9 @@ folded axes, and a `Rule`, which gives the expressions of the state. Both the st
 are written out in full are made of them.
 
 Strided gradients: a window whose coordinate (stride*p + dilation*r - pad) / base must be whole has, for a given p, only
-every base-th r. With dilation 1 or -1 those are r = t mod base + base*k for t = -+(stride*p - pad), so the fold runs over
-k, base times shorter, and no coordinate has to be tested for divisibility. A max-pool gradient with stride = window has
-a single k left: it is no fold at all.
+every base-th r. With dilation 1 or -1 those are r = t mod base + base*k for t = -+(stride*p - pad), so the fold runs
+over k, base times shorter, and no coordinate has to be tested for divisibility. A max-pool gradient whose stride is its
+window has a single k left: it is no fold at all.
 
 Worked example: `y[h] = sum over r of x[(h - r)/2]`, r < 2, has the one term x[h // 2] (r = h mod 2).
 """
@@ -56,7 +56,7 @@ States = tuple[Expr, ...]
 
 @dataclass(frozen=True)
 class Points:
-    """The values of a spec's indices at one point, the coordinates of its split windows, and whether the point exists."""
+    """The values of a spec's indices at one point, the coordinates of its split windows, and whether it exists."""
 
     at: Mapping[int, Expr]
     places: Mapping[tuple[int, int], Expr]

@@ -10,10 +10,10 @@ Worked example, `exp(x - max(x)) / sum(exp(x - max(x)))` over the rows of f32[7,
 
     group 0 fold grid(i0:7) folds(reduce max over j0:13, reduce sum over j0:13) -> f:f32[7,13] at [i0, j0]
 
-One pass over the equations, in order. Groups carry an order number and depend on groups of lower numbers only; a fold or
-a value may join the group of the highest number among those it depends on, or a later one, so no cycle can arise. Whether
-it can join is tried on its expression: every value of the group must be read at the very point where the group has it.
-Before a value is read in a new group, `_prepare` chooses what goes through memory: the cut of fewest bytes.
+One pass over the equations, in order. Groups carry an order number and depend on groups of lower numbers only; a fold
+or a value may join the group of the highest number among those it depends on, or a later one, so no cycle can arise.
+Whether it can join is tried on its expression: every value of the group must be read at the very point where the group
+has it. Before a value is read in a new group, `_prepare` chooses what goes through memory: the cut of fewest bytes.
 """
 
 from __future__ import annotations
@@ -221,8 +221,8 @@ def same_index(index: Index, other: Index, shape: tuple[int, ...]) -> bool:
 
 
 class _Fuser:
-    """The state of the pass. A value is in memory (`written`), or computed by a group that has not been told to write it
-    (`home`), or neither: then it is inlined where it is read."""
+    """The state of the pass. A value is in memory (`written`), or computed by a group that has not been told to write
+    it (`home`), or neither: then it is inlined where it is read."""
 
     def __init__(self, jaxpr: Jaxpr):
         self.jaxpr = jaxpr
@@ -260,7 +260,8 @@ class _Fuser:
     def _add_readable(self, eqn: Eqn) -> None:
         order = max((self._order(a) for a in eqn.inputs), default=-1)
         # One of each equation's results: computing one computes them all.
-        parts = {self.definition.get(a, a): a for a in eqn.inputs if isinstance(a, Var) and a not in self.written}.values()
+        unstored = [a for a in eqn.inputs if isinstance(a, Var) and a not in self.written]
+        parts = {self.definition.get(a, a): a for a in unstored}.values()
         size = eqn.outputs[0].aval.size
         # A dear operand that is spread over a larger result will be read from memory.
         costs = [self.cost.get(a, 0.0) if 2 * a.aval.size > size else min(self.cost.get(a, 0.0), _CHEAP / 2)
@@ -480,7 +481,8 @@ class _Fuser:
         """Whether the group has enough workers to compute a value at `index`, which may run along its local axes."""
         local = axes_of(index) - set(group.grid)
         extents = tuple(a.extent for a in local)
-        return not local or group.kind != "fold" or _rows_suffice(group.grid_shape, extents, _is_contiguous(group, index))
+        contiguous = _is_contiguous(group, index)
+        return not local or group.kind != "fold" or _rows_suffice(group.grid_shape, extents, contiguous)
 
     def _prepare(self, group: _Open | None, atoms: Sequence[Atom], domain: int) -> None:
         """Choose what `group` (None: one that is about to be opened) reads from memory to compute `atoms`.
@@ -656,7 +658,9 @@ def _operands_of_contractions(jaxpr: Jaxpr) -> set[Var]:
     found: set[Var] = set()
     for eqn in jaxpr.eqns:
         for atom in eqn.inputs if eqn.primitive.name == "contract" else ():
-            while atom in definition and definition[atom].primitive.name in STRUCTURAL and len(definition[atom].inputs) == 1:
+            while atom in definition and definition[atom].primitive.name in STRUCTURAL:
+                if len(definition[atom].inputs) != 1:
+                    break
                 atom = definition[atom].inputs[0]
             if isinstance(atom, Var):
                 found.add(atom)
