@@ -37,9 +37,9 @@ class Capabilities:
     `dialect` is 'cuda', 'opencl' or 'numpy'; `vector_width` the float32 lanes of one work-item's vectors (1 on
     GPUs); `warp` the threads that can exchange registers (1 in OpenCL C); `shared_bytes` and `max_threads` are
     limits of one block; `host_memory` says that kernels and host share memory, so that host views cost nothing;
-    `arch` names the machine code ('sm_90a'); `pragma_clwb` says that this OpenCL compiler inlines its builtins only inside
-    `#pragma clang attribute push(__attribute__((target("clwb"))), apply_to=function)`, which the OpenCL device
-    wraps round the text that it compiles.
+    `arch` names the machine code ('sm_90a'); `pragma_clwb` says that this OpenCL compiler inlines its builtins
+    only inside `#pragma clang attribute push(__attribute__((target("clwb"))), apply_to=function)`, which the
+    OpenCL device wraps round the text that it compiles.
     """
 
     dialect: str
