@@ -185,6 +185,10 @@ class LoopNest:
         """The argument, value or state called `name`."""
         return self._by_name[name]
 
+    def all_values(self) -> tuple[Value, ...]:
+        """Arguments, values and fold states."""
+        return tuple(self._by_name.values())
+
     def outputs(self) -> tuple[str, ...]:
         """The names of the arguments that the nest writes, in the order of `arguments`."""
         written = {write.value for stage in self.stages for write in writes_of(stage)}

@@ -36,7 +36,8 @@ from ftiny.lowering.kernel import (
 from ftiny.lowering.loops import OTHER, Fold, LoopNest, Map, Stage, Write, stage_roots, writes_of
 from ftiny.lowering.schedule_body import Body, Converter, Names, Place, replace_loads
 from ftiny.lowering.schedule_generic import Context, Worker, finish_kernel, live_states, nest_names
-from ftiny.lowering.schedule_vector import Costs, merge_axes
+from ftiny.lowering.schedule_merge import merge_axes
+from ftiny.lowering.schedule_vector import Costs
 
 MIN_ROW = 16
 
@@ -154,9 +155,9 @@ class BlockBody(Body):
         self.thread = local(0, threads)
         self.scratch: list[Stmt] = []
 
-    def _declaration(self, write: Write) -> list[Stmt]:
+    def declaration(self, write: Write) -> list[Stmt]:
         place = self.convert.places[write.value]
-        return super()._declaration(write) if place.kind == "variable" else []
+        return super().declaration(write) if place.kind == "variable" else []
 
     def _dealt(self, inner: Axis) -> tuple[Axis, Converter, Expr | None]:
         """(loop axis, converter, guard) of an axis dealt out to the threads."""
@@ -171,12 +172,12 @@ class BlockBody(Body):
         return [For(turn, tuple(body))] if turn.extent > 1 else body
 
     def map(self, stage: Map) -> list[Stmt]:
-        head = [s for w in stage.writes for s in self._declaration(w)]
+        head = [s for w in stage.writes for s in self.declaration(w)]
         axes = tuple(a for a in stage.axes if a.extent != 1)
         if not axes:
             return head + self._by_one(stage.writes)
         turn, convert, guard = self._dealt(axes[-1])
-        return head + self._nested(axes[:-1], self._loop(turn, guard, self.writes(stage.writes, convert)))
+        return head + self.nested(axes[:-1], self._loop(turn, guard, self.writes(stage.writes, convert)))
 
     def _by_one(self, writes: Iterable[Write]) -> list[Stmt]:
         """Writes of a point without axes: variables by every thread, memory by the first."""
@@ -192,14 +193,14 @@ class BlockBody(Body):
     def fold(self, stage: Fold) -> list[Stmt]:
         if stage.state[0].shape:
             return self._fold_kept(stage)
-        head = [s for w in stage.finish for s in self._declaration(w)]
+        head = [s for w in stage.finish for s in self.declaration(w)]
         inner, outer = stage.over[-1], stage.over[:-1]
         names = [self.convert.places[v.name].name for v in stage.state]
         dtypes = [v.dtype for v in stage.state]
         head += [Declare(n, d, self.convert(e)) for n, d, e in zip(names, dtypes, stage.init)]
         turn, convert, guard = self._dealt(inner)
         step = self._advance([convert(e) for e in stage.step], names, dtypes)
-        head += self._nested(outer, self._loop(turn, guard, step))
+        head += self.nested(outer, self._loop(turn, guard, step))
         return head + self._across_threads(stage, names, dtypes) + self._by_one(stage.finish)
 
     def _fold_kept(self, stage: Fold) -> list[Stmt]:
@@ -209,7 +210,7 @@ class BlockBody(Body):
             return self._fold_scalars(stage, self.convert, 1, local=True)
         turn, convert, guard = self._dealt(kept[-1])
         body = self._fold_scalars(stage, convert, 1, local=True)
-        return self._nested(kept[:-1], self._loop(turn, guard, body))
+        return self.nested(kept[:-1], self._loop(turn, guard, body))
 
     # ------------------------------------------------------------------------- across threads
 

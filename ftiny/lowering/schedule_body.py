@@ -153,7 +153,7 @@ class Body:
 
     def map(self, stage: Map) -> list[Stmt]:
         """A map: nested loops, the last one in vectors where that pays."""
-        head = [s for w in stage.writes for s in self._declaration(w)]
+        head = [s for w in stage.writes for s in self.declaration(w)]
         axes = tuple(a for a in stage.axes if a.extent != 1)
         if not axes:
             return head + self.writes(stage.writes, self.convert)
@@ -172,14 +172,15 @@ class Body:
                                 start=const(inner.extent // lanes * lanes)))
         else:
             body, outer = self.writes(stage.writes, self.convert), axes
-        return head + self._nested(outer, body)
+        return head + self.nested(outer, body)
 
-    def _nested(self, axes: Iterable[Axis], body: list[Stmt]) -> list[Stmt]:
+    def nested(self, axes: Iterable[Axis], body: list[Stmt]) -> list[Stmt]:
+        """`body` inside loops over the axes."""
         for one in reversed([a for a in axes if a.extent != 1]):
             body = [For(one, tuple(body))]
         return body
 
-    def _declaration(self, write: Write) -> list[Stmt]:
+    def declaration(self, write: Write) -> list[Stmt]:
         """Declare the private array or variable behind a value on its first write."""
         place = self.convert.places[write.value]
         value = self.nest.value(write.value)
@@ -266,12 +267,12 @@ class Body:
     def _fold_each_kept(self, stage: Fold, kept: tuple[Axis, ...]) -> list[Stmt]:
         """Every kept point folds by itself: the kept loops outside, states in variables (vectors of
         kept points where the loads lie so)."""
-        head = [s for w in (*stage.emit, *stage.finish) for s in self._declaration(w)]
+        head = [s for w in (*stage.emit, *stage.finish) for s in self.declaration(w)]
         inner = kept[-1]
         over_lanes = self._width_over(stage)
         lanes = 1 if over_lanes > 1 else self.width(inner, [*stage.step, *stage.init], (*stage.finish, *stage.emit))
         if lanes == 1:
-            return head + self._nested(kept, self._fold_scalars(stage, self.convert, over_lanes, local=True))
+            return head + self.nested(kept, self._fold_scalars(stage, self.convert, over_lanes, local=True))
         whole, index, tail = chunked(inner, lanes, self.names)
         body: list[Stmt] = [For(whole, tuple(self._fold_scalars(
             stage, self.convert.with_axes({inner: index}), 1, local=True, wide=lanes)))]
@@ -279,13 +280,13 @@ class Body:
             body.append(For(tail, tuple(self._fold_scalars(
                 stage, self.convert.with_axes({inner: axis_expr(tail)}), 1, local=True)),
                 start=const(inner.extent // lanes * lanes)))
-        return head + self._nested(kept[:-1], body)
+        return head + self.nested(kept[:-1], body)
 
     def _fold_scalars(self, stage: Fold, convert: Converter, lanes: int, local: bool = False,
                       wide: int = 0) -> list[Stmt]:
         """States in variables. `lanes` vectorises the last folded axis; `wide` says that the converter's
         axes already are vectors that many lanes wide; `local` takes fresh names (inside a kept loop)."""
-        head: list[Stmt] = [] if local else [s for w in (*stage.emit, *stage.finish) for s in self._declaration(w)]
+        head: list[Stmt] = [] if local else [s for w in (*stage.emit, *stage.finish) for s in self.declaration(w)]
         names = {v.name: self.names.fresh(v.name) if local else convert.places[v.name].name for v in stage.state}
         inside = convert.with_places({v.name: Place("variable", names[v.name]) for v in stage.state})
         init = [convert(e) for e in stage.init]
@@ -337,13 +338,13 @@ class Body:
             convert = inside.with_axes({inner: simplify(index)}).with_places(
                 {v.name: Place("variable", n) for v, n in zip(stage.state, states[c])})
             body += self._advance([convert(e) for e in stage.step], states[c], dtypes, lanes)
-        result += self._nested(outer, [For(whole, tuple(body))])
+        result += self.nested(outer, [For(whole, tuple(body))])
         result += self._combine_all(stage, states, names, lanes)
         if inner.extent % lanes:
             tail = Axis(self.names.fresh(f"{inner.name}t"), inner.extent)
             convert = inside.with_axes({inner: axis_expr(tail)})
             loop = For(tail, tuple(self._step(stage, convert, names)), start=const(count * lanes))
-            result += self._nested(outer, [loop])
+            result += self.nested(outer, [loop])
         return result
 
     def _combine_all(self, stage: Fold, states: list[list[str]], names: Mapping[str, str], lanes: int) -> list[Stmt]:
@@ -374,7 +375,7 @@ class Body:
 
     def _fold_arrays(self, stage: Fold, kept: tuple[Axis, ...]) -> list[Stmt]:
         """Some states are arrays that must live across steps: the folded loops outside, kept loops inside."""
-        head = [s for w in (*stage.emit, *stage.finish) for s in self._declaration(w)]
+        head = [s for w in (*stage.emit, *stage.finish) for s in self.declaration(w)]
         for value in stage.state:
             place = self.convert.places[value.name]
             if place.kind == "buffer" and place.base is None:
@@ -397,13 +398,13 @@ class Body:
         arrays, scalars = self._array_writes(stage, stage.init)
         result: list[Stmt] = [Declare(self.convert.places[v.name].name, v.dtype, self.convert(e), self.wide)
                               for v, e in scalars]
-        return result + self._loop_writes(kept, arrays, self.convert)
+        return result + self.loop_writes(kept, arrays, self.convert)
 
     def _array_loops(self, stage: Fold, kept: tuple[Axis, ...]) -> list[Stmt]:
         convert = self.convert
         if stage.reverse:
             convert = convert.with_axes({a: const(a.extent - 1) - axis_expr(a) for a in stage.over})
-        return self._nested(stage.over, self.array_step(stage, kept, convert))
+        return self.nested(stage.over, self.array_step(stage, kept, convert))
 
     def array_step(self, stage: Fold, kept: tuple[Axis, ...], convert: Converter) -> list[Stmt]:
         """One step: next scalars, then the arrays (which still read the old scalars), then the scalars."""
@@ -413,25 +414,25 @@ class Body:
         if arrays:
             body += self._array_updates(kept, arrays, convert)
         body += [Assign(convert.places[v.name].name, variable(t, v.dtype)) for t, (v, _) in zip(temporaries, scalars)]
-        return body + self._loop_writes(kept, list(stage.emit), convert)
+        return body + self.loop_writes(kept, list(stage.emit), convert)
 
     def _array_updates(self, kept: tuple[Axis, ...], arrays: list[Write], convert: Converter) -> list[Stmt]:
         """Array states of one step advance together, point by point."""
         if len(arrays) == 1:
-            return self._loop_writes(kept, arrays, convert)
+            return self.loop_writes(kept, arrays, convert)
         body: list[Stmt] = []
         names = [self.names.fresh(f"{w.value}_next") for w in arrays]
         for name, write in zip(names, arrays):
             body.append(Declare(name, write.expr.dtype, convert(write.expr), 0))
         for name, write in zip(names, arrays):
             body += self.write(Write(write.value, write.index, variable(name, write.expr.dtype)), convert)
-        return self._nested(kept, body)
+        return self.nested(kept, body)
 
     def array_finish(self, stage: Fold, kept: tuple[Axis, ...]) -> list[Stmt]:
         """The finish writes over the kept points."""
-        return self._loop_writes(kept, list(stage.finish), self.convert)
+        return self.loop_writes(kept, list(stage.finish), self.convert)
 
-    def _loop_writes(self, kept: tuple[Axis, ...], writes: list[Write], convert: Converter) -> list[Stmt]:
+    def loop_writes(self, kept: tuple[Axis, ...], writes: list[Write], convert: Converter) -> list[Stmt]:
         """Writes over the kept axes, vectorised like a map."""
         if not writes:
             return []
@@ -440,7 +441,7 @@ class Body:
         inner = kept[-1]
         lanes = self.width(inner, [r for w in writes for r in w.roots()], writes, convert)
         if lanes == 1:
-            return self._nested(kept, [s for w in writes for s in self.write(w, convert)])
+            return self.nested(kept, [s for w in writes for s in self.write(w, convert)])
         whole, index, tail = chunked(inner, lanes, self.names)
         vector = convert.with_axes({inner: index})
         body: list[Stmt] = [For(whole, tuple(s for w in writes for s in self.write(w, vector)))]
@@ -448,7 +449,7 @@ class Body:
             scalar = convert.with_axes({inner: axis_expr(tail)})
             body.append(For(tail, tuple(s for w in writes for s in self.write(w, scalar)),
                             start=const(inner.extent // lanes * lanes)))
-        return self._nested(kept[:-1], body)
+        return self.nested(kept[:-1], body)
 
     # ---------------------------------------------------------------------------------- vectors
 

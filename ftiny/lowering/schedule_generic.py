@@ -16,9 +16,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ftiny.lowering.expr import Axis, Expr, const, load, loads, minimum, topological
+from ftiny.lowering.expr import Axis, Expr, const, loads, minimum, topological
 from ftiny.lowering.expr import axis as axis_expr
-from ftiny.lowering.index import simplify, strides_of, unflatten
+from ftiny.lowering.index import simplify, unflatten
 from ftiny.lowering.kernel import (
     Atomic,
     DeclareArray,
@@ -33,9 +33,10 @@ from ftiny.lowering.kernel import (
     stmt_exprs,
     walk,
 )
-from ftiny.lowering.loops import OTHER, Fold, LoopNest, Map, Stage, Value, Write, stage_roots, writes_of
-from ftiny.lowering.schedule import Phase, Scheduled, private_part
-from ftiny.lowering.schedule_body import Body, Converter, Names, Place, replace_loads
+from ftiny.lowering.loops import Fold, LoopNest, Stage, Value, Write, stage_roots, writes_of
+from ftiny.lowering.schedule import Phase, Scheduled
+from ftiny.lowering.schedule_body import Body, Converter, Names, Place
+from ftiny.lowering.schedule_merge import merge_local
 from ftiny.lowering.schedule_pieces import cut_fold
 
 PRIVATE_BYTES = 64 * 1024
@@ -84,6 +85,8 @@ class Context:
 
 def schedule_phases(nest: LoopNest, phases: Iterable[Phase], capabilities: Any) -> Scheduled:
     """Kernels for all phases in order."""
+    from ftiny.lowering.schedule_across import fold_across
+
     context = Context(nest, capabilities)
     for value in nest.values:
         if value.scope == "global":
@@ -92,7 +95,7 @@ def schedule_phases(nest: LoopNest, phases: Iterable[Phase], capabilities: Any) 
         if phase.fold is None:
             points_kernel(context, phase.stages)
         else:
-            fold_across(context, phase)
+            fold_across(context, phase.stages, phase.fold)
     return Scheduled(tuple(context.kernels), tuple(context.scratch))
 
 
@@ -109,6 +112,7 @@ def vector_kernel(context: Context, stages: tuple[Stage, ...]) -> bool:
 def points_kernel(context: Context, stages: tuple[Stage, ...]) -> None:
     """A kernel in which every grid point runs all the stages."""
     nest = context.nest
+    stages = tuple(merge_local(nest, s) for s in stages)
     pieces = cut_fold(context, stages)
     if pieces is not None:
         first, second, partials = pieces
@@ -301,207 +305,3 @@ def cost(nest: LoopNest, stages: Iterable[Stage]) -> tuple[int, int]:
     volume = sum(math.prod(v.shape) * v.storage.itemsize for v in (*nest.arguments, *nest.values)
                  if v.name in names and v.scope in ("argument", "global"))
     return flops, volume
-
-
-# --------------------------------------------------------------------------- folds across points
-
-
-def fold_across(context: Context, phase: Phase) -> None:
-    """A fold along grid axes: partial states per worker, then their combination (and, for a scan, a
-    second pass over the points that starts each worker from the combination of those before it)."""
-    nest, fold = context.nest, phase.fold
-    assert fold is not None
-    folded = tuple(a for a in nest.grid if a in fold.over)
-    free = tuple(a for a in nest.grid if a not in fold.over)
-    workers = partial_count(context, folded, free, fold)
-    split = Split(context, fold, folded, free, workers)
-    split.partial_kernel(phase.stages)
-    if fold.emit:
-        split.prefix_kernel()
-        split.emit_kernel(phase.stages)
-    else:
-        split.combine_kernel()
-
-
-def partial_count(context: Context, folded: tuple[Axis, ...], free: tuple[Axis, ...], fold: Fold) -> int:
-    """How many pieces to cut the folded points into: enough to occupy the machine, few enough that the
-    partial states stay small."""
-    points = math.prod(a.extent for a in folded)
-    others = math.prod(a.extent for a in free)
-    units = context.capabilities.compute_units
-    wanted = max(1, -(-(units * 4 if context.cpu else units * 512) // max(1, others)))
-    return max(1, min(points, wanted))
-
-
-class Split:
-    """The kernels of one fold across the grid; `pieces` is an axis over the partial states."""
-
-    def __init__(self, context: Context, fold: Fold, folded: tuple[Axis, ...], free: tuple[Axis, ...],
-                 workers: int) -> None:
-        self.context, self.fold, self.folded, self.free = context, fold, folded, free
-        points = math.prod(a.extent for a in folded)
-        self.run = -(-points // workers) if points else 0
-        self.points = points
-        self.pieces = Axis("piece", max(1, -(-points // self.run)) if points else 1)
-        self.kept = tuple(a.extent for a in fold.axes)
-        self.partials = {}
-        for value in fold.state:
-            shape = (*(a.extent for a in free), self.pieces.extent, *value.shape)
-            partial = Value(f"{value.name}.partial", shape, value.dtype, value.dtype, "global")
-            self.partials[value.name] = partial
-            context.add_scratch(partial)
-
-    def inner_fold(self) -> tuple[Axis, ...]:
-        """The folded axes that are not grid axes."""
-        return tuple(a for a in self.fold.over if a not in self.folded)
-
-    def _worker(self) -> Worker:
-        """Workers over (free axes, pieces), one each."""
-        return Worker(self.context, (*self.free, self.pieces), most=math.prod(
-            [a.extent for a in self.free] + [self.pieces.extent]))
-
-    def _body(self, stages: Iterable[Stage], worker: Worker, run_axis: Axis) -> Body:
-        """A Body whose folded grid axes are the piece's run of points; states live in the partials."""
-        axes = dict(worker.axes)
-        piece = axes.pop(self.pieces)
-        flat = simplify(piece * self.run + axis_expr(run_axis))
-        if self.fold.reverse:
-            flat = simplify(const(self.points - 1) - flat)
-        axes |= unflatten(flat, self.folded)
-        body = build_body(self.context, stages, axes, worker)
-        body.convert = body.convert.with_places({
-            v.name: Place("buffer", self.partials[v.name].name, v.shape, self._offset(axes, piece, v))
-            for v in self.fold.state})
-        return body
-
-    def _offset(self, axes: Mapping[Axis, Expr], piece: Expr, value: Value) -> Expr:
-        shape = self.partials[value.name].shape
-        index = [axes[a] for a in self.free] + [piece]
-        total = const(0)
-        for position, stride in zip(index, strides_of(shape)):
-            total = total + position * stride
-        return simplify(total)
-
-    def _stop(self, worker: Worker) -> Expr | None:
-        if self.pieces.extent * self.run == self.points:
-            return None
-        return simplify(minimum(const(self.run), const(self.points) - worker.axes[self.pieces] * self.run))
-
-    def _init(self, body: Body, exprs: Iterable[Expr]) -> list[Stmt]:
-        writes = [Write(v.name, tuple(axis_expr(a) for a in self.fold.axes) if v.shape else (), e)
-                  for v, e in zip(self.fold.state, exprs)]
-        return self._state_loop(body, writes)
-
-    def _state_loop(self, body: Body, writes: list[Write]) -> list[Stmt]:
-        scalars = [w for w in writes if not w.index]
-        arrays = [w for w in writes if w.index]
-        result = [s for w in scalars for s in body.write(w, body.convert)]
-        return result + (body._loop_writes(tuple(a for a in self.fold.axes if a.extent != 1), arrays, body.convert)
-                         if arrays else [])
-
-    def _pass(self, body: Body, stages: tuple[Stage, ...], emit: bool) -> list[Stmt]:
-        """The stages at one point, with the fold's step on the partial state in memory."""
-        fold = self.fold
-        statements = [s for stage in stages[:-1] for s in body.stage(stage if not emit else _quiet(body.nest, stage))]
-        stepping = Fold(fold.axes, fold.over, fold.state, fold.init, fold.step, fold.combine, (), None,
-                        fold.emit if emit else ())
-        kept = tuple(a for a in fold.axes if a.extent != 1)
-        convert = body.convert
-        if fold.reverse:
-            convert = convert.with_axes({a: const(a.extent - 1) - axis_expr(a) for a in self.inner_fold()})
-        return statements + body._nested(self.inner_fold(), body.array_step(stepping, kept, convert))
-
-    def partial_kernel(self, stages: tuple[Stage, ...]) -> None:
-        """Every piece folds its own points from init."""
-        worker = self._worker()
-        run_axis = Axis("run", self.run)
-        body = self._body(stages, worker, run_axis)
-        statements = self._init(body, self.fold.init)
-        inner = self._pass(body, stages, emit=False)
-        statements.append(For(run_axis, tuple(inner), stop=self._stop(worker)))
-        finish_kernel(self.context, worker.wrap(statements), worker, stages)
-
-    def combine_kernel(self) -> None:
-        """One worker per kept point adds up the pieces in order and writes the result."""
-        fold = self.fold
-        over = Fold(fold.axes, (self.pieces,), fold.state, fold.init, self._joined(), fold.combine, fold.finish)
-        grid = (*self.free, *(a for a in fold.axes))
-        states = tuple(Value(v.name, (), v.dtype, scope="register") for v in fold.state)
-        scalar = all(v.shape for v in fold.state) or not fold.axes
-        if scalar:
-            strip = {v.name: load(v.name, (), v.dtype) for v in fold.state}
-            over = Fold((), (self.pieces,), states, tuple(fold.init), tuple(replace_loads(over.step, strip)),
-                        fold.combine and tuple(replace_loads(fold.combine, {
-                            **strip, **{n + OTHER: load(n + OTHER, (), v.dtype) for n, v in
-                                        ((v.name, v) for v in fold.state)}})),
-                        tuple(_strip_write(w, strip) for w in fold.finish))
-        inner = LoopNest(self.context.nest.name, grid if scalar else self.free,
-                         (*self.context.nest.arguments,),
-                         (*(v for v in self.context.nest.values), *self.partials.values()), (over,),
-                         self.context.nest.equations)
-        sub = Context(inner, self.context.capabilities, self.context.scratch, self.context.kernels)
-        points_kernel(sub, (over,))
-
-    def _joined(self) -> tuple[Expr, ...]:
-        """combine(state, partial state of the piece)."""
-        other = {}
-        for value in self.fold.state:
-            index = [*self.free, self.pieces, *(self.fold.axes if value.shape else ())]
-            other[value.name + OTHER] = self.partials[value.name][tuple(index)]
-        assert self.fold.combine is not None
-        return tuple(replace_loads(self.fold.combine, other))
-
-    def prefix_kernel(self) -> None:
-        """Replace every piece's partial state by the combination of all pieces before it."""
-        fold = self.fold
-        worker = Worker(self.context, self.free, most=math.prod(a.extent for a in self.free))
-        # states: what has been combined so far; saved: this piece's own, before it is overwritten.
-        saved = tuple(Value(f"{v.name}.own", v.shape, v.dtype, scope="register") for v in fold.state)
-        kept = fold.axes
-        own = {v.name + OTHER: load(s.name, [axis_expr(a) for a in kept] if v.shape else [], v.dtype)
-               for v, s in zip(fold.state, saved)}
-        assert fold.combine is not None
-        nest = LoopNest(self.context.nest.name, self.free, self.context.nest.arguments,
-                        (*self.context.nest.values, *self.partials.values(), *saved), (), ())
-        sub = Context(nest, self.context.capabilities, self.context.scratch, self.context.kernels)
-        stage = Fold(kept, (self.pieces,), fold.state, fold.init, tuple(replace_loads(fold.combine, own)), None)
-        body = build_body(sub, (stage,), worker.axes, worker)
-        body.lanes = 1
-        loops = tuple(a for a in kept if a.extent != 1)
-        here = [*self.free, self.pieces]
-        take, put = [], []
-        for value, mine in zip(fold.state, saved):
-            index = tuple(axis_expr(a) for a in (*here, *(kept if value.shape else ())))
-            at = tuple(axis_expr(a) for a in kept) if value.shape else ()
-            partial = self.partials[value.name]
-            take.append(Write(mine.name, at, load(partial.name, index, value.dtype)))
-            put.append(Write(partial.name, index, load(value.name, at, value.dtype)))
-        head = [s for w in take for s in body._declaration(w)]
-        head += [DeclareArray(body.convert.places[v.name].name, v.dtype, math.prod(v.shape))
-                 for v in fold.state if v.shape]
-        step = [s for w in (*take, *put) for s in (body._loop_writes(loops, [w], body.convert) if w.index and kept
-                                                     else body.write(w, body.convert))]
-        step += body.array_step(stage, loops, body.convert)
-        statements = head + body.array_init(stage, loops) + [For(self.pieces, tuple(step))]
-        finish_kernel(sub, worker.wrap(statements), worker, ())
-
-    def emit_kernel(self, stages: tuple[Stage, ...]) -> None:
-        """The points again, now from the right state, with the emit writes."""
-        worker = self._worker()
-        run_axis = Axis("run", self.run)
-        body = self._body(stages, worker, run_axis)
-        inner = self._pass(body, stages, emit=True)
-        statements: list[Stmt] = [For(run_axis, tuple(inner), stop=self._stop(worker))]
-        finish_kernel(self.context, worker.wrap(statements), worker, stages)
-
-
-def _quiet(nest: LoopNest, stage: Stage) -> Stage:
-    """A stage of the second pass: what it wrote to memory in the first pass is there already."""
-    return private_part(nest, stage) or Map((), ())
-
-
-def _strip_write(write: Write, strip: Mapping[str, Expr]) -> Write:
-    roots = replace_loads(write.roots(), strip)
-    rank = len(write.index)
-    guard = roots[rank + 1] if write.guard is not None else None
-    return Write(write.value, tuple(roots[:rank]), roots[rank], guard, write.update)

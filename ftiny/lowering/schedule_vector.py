@@ -16,10 +16,10 @@ from collections.abc import Iterable
 
 from ftiny.lowering.expr import Axis, Expr, const, load_index, minimum, topological
 from ftiny.lowering.expr import axis as axis_expr
-from ftiny.lowering.index import coefficient, flatten, simplify, unflatten
+from ftiny.lowering.index import coefficient, flatten, simplify
 from ftiny.lowering.kernel import For, If, Stmt, ramp
 from ftiny.lowering.loops import Fold, LoopNest, Stage, stage_roots, writes_of
-from ftiny.lowering.schedule_body import MIN_LANES, Converter, Names, Place
+from ftiny.lowering.schedule_body import MIN_LANES, Converter, Names
 from ftiny.lowering.schedule_generic import (
     Context,
     Worker,
@@ -29,6 +29,7 @@ from ftiny.lowering.schedule_generic import (
     nest_names,
     point_work,
 )
+from ftiny.lowering.schedule_merge import merge_axes, offsets_and_values, plain_places
 
 GATHER = 1.5
 
@@ -67,59 +68,6 @@ def _fits(nest: LoopNest, stages: Iterable[Stage]) -> bool:
     return True
 
 
-# ------------------------------------------------------------------------------------ merging axes
-
-
-def merge_axes(nest: LoopNest, stages: tuple[Stage, ...]) -> tuple[tuple[Axis, ...], dict[Axis, Expr]]:
-    """Merge adjacent grid axes where no access gets a division by it.
-
-    Returns the new axes and every grid axis as an expression of them.
-    """
-    groups = [(a,) for a in nest.grid if a.extent != 1]
-    before = _divisions(nest, stages, {})
-    position = len(groups) - 2
-    while position >= 0:
-        joined = groups[position] + groups[position + 1]
-        trial = [*groups[:position], joined, *groups[position + 2:]]
-        if _divisions(nest, stages, _mapping(trial)) <= before:
-            groups = trial
-        position -= 1
-    axes = tuple(_merged(g) for g in groups)
-    return axes, _mapping(groups)
-
-
-def _merged(group: tuple[Axis, ...]) -> Axis:
-    if len(group) == 1:
-        return group[0]
-    return Axis("_".join(a.name for a in group), math.prod(a.extent for a in group))
-
-
-def _mapping(groups: Iterable[tuple[Axis, ...]]) -> dict[Axis, Expr]:
-    mapping: dict[Axis, Expr] = {}
-    for group in groups:
-        if len(group) > 1:
-            mapping |= unflatten(axis_expr(_merged(group)), group)
-    return mapping
-
-
-def _places(nest: LoopNest) -> dict[str, Place]:
-    """Every value at its own shape: enough to see offsets."""
-    return {name: Place("buffer" if v.shape else "variable", name, v.shape) for name, v in nest._by_name.items()}
-
-
-def _divisions(nest: LoopNest, stages: Iterable[Stage], mapping: dict[Axis, Expr]) -> int:
-    convert = Converter(_places(nest), mapping)
-    roots = [convert(e) for stage in stages for e in _offsets_and_values(nest, stage)]
-    roots += [flatten([convert(i) for i in w.index], nest.value(w.value).shape) for s in stages for w in writes_of(s)]
-    return sum(1 for n in topological(roots) if n.op in ("floordiv", "mod"))
-
-
-def _offsets_and_values(nest: LoopNest, stage: Stage) -> list[Expr]:
-    """The expressions of a stage except the positions of its writes, which count only as offsets."""
-    roots = [w.expr for w in writes_of(stage)] + [w.guard for w in writes_of(stage) if w.guard is not None]
-    return roots + ([*stage.init, *stage.step] if isinstance(stage, Fold) else [])
-
-
 # ------------------------------------------------------------------------------------------ costs
 
 
@@ -128,7 +76,7 @@ class Costs:
 
     def __init__(self, nest: LoopNest, stages: tuple[Stage, ...], mapping: dict[Axis, Expr]) -> None:
         self.nest, self.stages = nest, stages
-        self.convert = Converter(_places(nest), mapping)
+        self.convert = Converter(plain_places(nest), mapping)
 
     def across(self, vector: Axis, lanes: int) -> float:
         """With lanes along a grid axis."""
@@ -165,7 +113,7 @@ class Costs:
         """Cost of one element with `lanes` lanes along `vector`."""
         leaf = axis_expr(vector)
         total = 0.0
-        for node in topological([self.convert(e) for e in _offsets_and_values(self.nest, stage)]):
+        for node in topological([self.convert(e) for e in offsets_and_values(stage)]):
             if node.op == "load":
                 total += 1 if coefficient(load_index(node)[0], leaf) in (0, 1) else GATHER * lanes
             elif node.args and node.dtype.kind not in "iu":
