@@ -249,6 +249,22 @@ def test_reductions(shape: tuple, axes: tuple, op: str, capabilities) -> None:
     np.testing.assert_allclose(run_opencl(nest, {"x": data}, capabilities)["y"], want, rtol=1e-5, atol=1e-3)
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("shape", [(5, 37), (2, 40_000), (1, 4_099), (30_000, 3)])
+@pytest.mark.parametrize("capabilities", [CPU, GPU], ids=["vectors", "threads"])
+def test_scans(shape: tuple, reverse: bool, capabilities) -> None:
+    data = np.random.default_rng(9).integers(-9, 9, shape).astype(np.float32)
+    row, j = Axis("row", shape[0]), Axis("j", shape[1])
+    x, y = Value("x", shape, np.float32), Value("y", shape, np.float32)
+    s = Value("s", (), np.float32, scope="register")
+    nest = LoopNest("scan", (row,), (x, y), (), (
+        fold("add", s, over=(j,), of=x[row, j], emit=(Write("y", (row, j), s[()]),), reverse=reverse),))
+    want = np.cumsum(data[:, ::-1], 1)[:, ::-1] if reverse else np.cumsum(data, 1)
+    np.testing.assert_array_equal(run_opencl(nest, {"x": data}, capabilities)["y"], want)
+    if shape[1] < 100 and shape[0] < 100:
+        np.testing.assert_array_equal(evaluate_nest(nest, {"x": data})["y"], want)
+
+
 def test_deep_and_wide_expressions_stay_linear() -> None:
     """40 doublings and a chain of 3000 operations: text grows with the DAG."""
     x = element("x", np.dtype(np.float32))

@@ -334,6 +334,7 @@ def _check_fold(nest: LoopNest, where: str, stage: Fold, visible: set[Axis], rea
              f"{where}: across is {stage.across!r} but the fold {'has' if crosses else 'has no'} grid axis in over")
     _require(not stage.emit or stage.across in (None, "look_back"), nest,
              f"{where}: a scan across blocks must use 'look_back', not {stage.across!r}")
+    _require(not (stage.emit and stage.finish and crosses), nest, f"{where}: a scan across blocks cannot finish")
     _require(not crosses or stage.combine is not None, nest, f"{where}: a fold across blocks needs a combine")
     states = {v.name for v in stage.state}
     others = {v.name + OTHER for v in stage.state}

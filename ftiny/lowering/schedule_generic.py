@@ -37,7 +37,7 @@ from ftiny.lowering.loops import Fold, LoopNest, Stage, Value, Write, stage_root
 from ftiny.lowering.schedule import Phase, Scheduled
 from ftiny.lowering.schedule_body import Body, Converter, Names, Place
 from ftiny.lowering.schedule_merge import merge_local
-from ftiny.lowering.schedule_pieces import cut_fold
+from ftiny.lowering.schedule_pieces import cut_fold, cut_scan
 
 PRIVATE_BYTES = 64 * 1024
 MIN_WORK = 8192
@@ -120,6 +120,13 @@ def points_kernel(context: Context, stages: tuple[Stage, ...]) -> None:
             context.add_scratch(value)
         for part in (first, second):
             points_kernel(Context(part, context.capabilities, context.scratch, context.kernels), part.stages)
+        return
+    scan = cut_scan(context, stages)
+    if scan is not None:
+        from ftiny.lowering.schedule_across import fold_across
+
+        longer, fold = scan
+        fold_across(Context(longer, context.capabilities, context.scratch, context.kernels), (fold,), fold)
         return
     if vector_kernel(context, stages) if context.cpu else block_kernel(context, stages):
         return

@@ -40,12 +40,13 @@ def merge_local(nest: LoopNest, stage: Stage) -> Stage:
     mapping = _mapping(groups)
     merged = tuple(_merged(g) for g in groups)
     if isinstance(stage, Map):
-        return Map(merged, tuple(_moved(w, mapping) for w in stage.writes))
+        return Map(merged, tuple(moved_write(w, mapping) for w in stage.writes))
     return replace(stage, over=merged, step=tuple(substitute(stage.step, mapping)),
-                   emit=tuple(_moved(w, mapping) for w in stage.emit))
+                   emit=tuple(moved_write(w, mapping) for w in stage.emit))
 
 
-def _moved(write: Write, mapping: dict[Axis, Expr]) -> Write:
+def moved_write(write: Write, mapping: dict[Axis, Expr]) -> Write:
+    """A write with axes replaced."""
     roots = substitute(write.roots(), mapping)
     rank = len(write.index)
     guard = None if write.guard is None else roots[rank + 1]

@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING
 from ftiny.lowering.expr import Axis, Expr, const, load, substitute, transform
 from ftiny.lowering.expr import axis as axis_expr
 from ftiny.lowering.loops import OTHER, Fold, LoopNest, Map, Stage, Value, Write
+from ftiny.lowering.schedule_merge import moved_write
 
 if TYPE_CHECKING:
     from ftiny.lowering.schedule_generic import Context
 
+MIN_RUN = 512
 MIN_PIECE = {True: 4096, False: 32}  # folded elements per piece worth a worker: on a CPU, on a GPU
 
 
@@ -53,6 +55,25 @@ def cut_fold(context: Context, stages: tuple[Stage, ...]) -> tuple[LoopNest, Loo
     second = LoopNest(nest.name, nest.grid, nest.arguments, (*nest.values, *partials),
                       (*_joined(fold, piece, partials, nest.grid, cut, count * length), *after), nest.equations)
     return first, second, partials
+
+
+def cut_scan(context: Context, stages: tuple[Stage, ...]) -> tuple[LoopNest, Fold] | None:
+    """A long scan that few grid points carry, as a nest whose grid has its pieces and a scan across them."""
+    if len(stages) != 1 or not isinstance(stages[0], Fold):
+        return None
+    fold, nest = stages[0], context.nest
+    if not fold.emit or fold.finish or fold.combine is None or fold.axes or len(fold.over) != 1:
+        return None
+    (cut,) = fold.over
+    wanted = context.capabilities.compute_units * (4 if context.cpu else 64) // math.prod(a.extent for a in nest.grid)
+    count = max((c for c in range(1, min(wanted, cut.extent // MIN_RUN) + 1) if cut.extent % c == 0), default=1)
+    if count < 2:
+        return None
+    piece, run = Axis("piece", count), Axis(f"{cut.name}.run", cut.extent // count)
+    mapping = {cut: axis_expr(piece) * run.extent + axis_expr(run)}
+    moved = Fold((), (piece, run), fold.state, fold.init, tuple(substitute(fold.step, mapping)), fold.combine, (),
+                 "look_back", tuple(moved_write(w, mapping) for w in fold.emit), fold.reverse)
+    return LoopNest(nest.name, (*nest.grid, piece), nest.arguments, nest.values, (moved,), nest.equations), moved
 
 
 def _only_fold(stages: tuple[Stage, ...]) -> tuple[Fold, tuple[Map, ...]] | None:
