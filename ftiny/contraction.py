@@ -4,9 +4,10 @@ A `Spec` says which coordinate of each operand an assignment of the indices read
 `Window(p, r)` reads `(stride*p + dilation*r - pad) / base`, and zero where that is out of range or not whole. Indices
 that are not in the output are summed. Matrix products, convolutions of every kind and all their gradients are specs:
 
+    y[n,p,o] = sum over r,c of x[n, 2p+r-1, c] * w[r,c,o]      prints as  a 2b+c-1 d, c d e -> a b e
+
     >>> str(from_letters("mk,kn->mn", (4, 5), (5, 6)))
     'a b, b c -> a c'
-    y[n,p,o] = sum over r,c of x[n, 2p+r-1, c] * w[r,c,o]      prints as  a 2b+c-1 d, c d e -> a b e
 
 The algebra is closed under transposition: the cotangent of a windowed axis solves the window for p, which is
 `Window(h, r, stride=base, dilation=-dilation, pad=-pad, base=stride)`; that of another operand only changes which
@@ -279,11 +280,6 @@ def add_index(spec: Spec, dims: Sequence[int | None], size: int, place: int = 0)
     operands = [axes if d is None else (*axes[:d], Direct(new), *axes[d:]) for axes, d in zip(spec.operands, dims)]
     output = (*spec.output[:place], new, *spec.output[place:])
     return make_spec(operands, output, {**spec.extent, new: size})
-
-
-def swap_operands(spec: Spec) -> Spec:
-    """The same contraction with its two operands exchanged."""
-    return make_spec(spec.operands[::-1], spec.output, spec.extent)
 
 
 def factors(spec: Spec, shapes: Sequence[tuple[int, ...]]) -> str:
