@@ -14,7 +14,7 @@ from __future__ import annotations
 import importlib
 
 from ftiny import dtypes, errors, tree
-from ftiny.array import Array, ShapeDtypeStruct, device_get, device_put, from_dlpack
+from ftiny.array import Array, ShapeDtypeStruct, block_until_ready, device_get, device_put, from_dlpack
 from ftiny.core import check_jaxpr
 from ftiny.lowering.device import default_device, device, devices
 from ftiny.lowering.profile import debug
@@ -49,7 +49,7 @@ __version__ = "0.1.0"
 _LAZY = ("data", "lax", "nn", "optimizers", "random", "stax")
 
 __all__ = [
-    "Array", "ShapeDtypeStruct", "check_jaxpr", "checkpoint", "checkpoint_name", "control", "custom", "custom_jvp",
+    "Array", "ShapeDtypeStruct", "block_until_ready", "check_jaxpr", "checkpoint", "checkpoint_name", "control", "custom", "custom_jvp",
     "custom_vjp", "debug", "default_device", "device", "device_get", "device_put", "devices", "dtypes", "errors",
     "eval_shape", "from_dlpack", "grad", "hessian", "jacfwd", "jacrev", "jit", "jvp", "linear_transpose", "linearize",
     "make_jaxpr", "named_scope", "numpy", "save_contractions", "save_everything", "save_names", "save_nothing", "tree",

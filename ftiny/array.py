@@ -241,14 +241,21 @@ def device_get(value: Any):
     return tree.map(np.asarray, value)
 
 
+def block_until_ready(value: Any):
+    """Wait until every array of a pytree has been computed, and return the pytree."""
+    for leaf in tree.leaves(value):
+        if isinstance(leaf, Array):
+            leaf.block_until_ready()
+    return value
+
+
 def as_array(x) -> Array:
-    """An `Array` of a concrete value: an array, a numpy value or a Python number."""
+    """An `Array` of a concrete value: an array, a numpy value or a Python number. A tracer here has leaked."""
     if isinstance(x, Array):
         return x
-    aval = core.get_aval(x)
     if isinstance(x, core.Tracer):
-        raise TracerError(located(f"a concrete array is needed here, but this value is traced: {aval}"))
-    return Array.from_numpy(np.asarray(x, aval.dtype))
+        core._raise_leaked(x)
+    return Array.from_numpy(np.asarray(x, core.get_aval(x).dtype))
 
 
 class ShapeDtypeStruct:
