@@ -27,10 +27,13 @@ from ftiny.lowering.expr import (
     Expr,
     const,
     floordiv,
+    is_const,
+    load_guard,
     loads,
     logical_and,
     mod,
     substitute,
+    topological,
     variable,
     where,
 )
@@ -67,6 +70,7 @@ if TYPE_CHECKING:
 
 THREADS = 256
 PADDING = 4  # elements after each depth of a shared tile: keeps 16-byte alignment, spreads columns over banks
+DEPTH_RUN = 16  # elements that neighbouring threads take along the depth
 LATENCY = 700  # cycles of one step of the depth that has nothing else to do
 LAUNCH = 5_000  # cycles of one more kernel
 BYTES_PER_CYCLE = 40  # from the second-level cache to one processor
@@ -193,9 +197,18 @@ def aligned_fours(offset: Expr, axes: tuple[Axis, ...]) -> bool:
     neighbours in memory."""
     if not axes or _size(axes) % 4:
         return False
-    flat = simplify(axis_expr(Axis("group_of_four.", _size(axes) // 4)) * 4 + ramp(4))
-    offset = simplify(substitute((offset,), unflatten(flat, axes))[0])
+    offset = _in_fours(offset, axes)
     return coefficient(offset, ramp(4)) == 1 and multiple_of(simplify(offset - ramp(4))) % 4 == 0
+
+
+def ramps(expr: Expr, axes: tuple[Axis, ...]) -> bool:
+    """Whether an expression differs within an aligned group of four positions of the flat index over `axes`."""
+    return not axes or bool(_size(axes) % 4) or ramp(4) in topological((_in_fours(expr, axes),))
+
+
+def _in_fours(expr: Expr, axes: tuple[Axis, ...]) -> Expr:
+    flat = simplify(axis_expr(Axis("group_of_four.", _size(axes) // 4)) * 4 + ramp(4))
+    return simplify(substitute((expr,), unflatten(flat, axes))[0])
 
 
 class _Loader:
@@ -224,21 +237,27 @@ class _Loader:
         return votes > 0
 
     def _vectors(self) -> bool:
-        """Whether the operand is a plain load of aligned groups of four neighbours, all inside or all outside."""
-        node = self.expr
-        if node.op != "load" or len(node.args) != 1:
+        """Whether every array is read in aligned groups of four neighbours, all inside or all outside, or at one
+        place by the whole group."""
+        fast = self.writer.contraction.depth if self.along_depth else self.axes
+        nodes = loads((self.expr,))
+        guarded = [n for n in nodes if len(n.args) > 1]
+        if guarded and (guarded != [self.expr] or not is_const(self.expr.args[2], 0) or ramps(self.expr.args[1], fast)):
             return False
-        value = self.writer.contraction.nest.value(node.attr[0])
-        if value.storage != self.dtype or self.dtype.itemsize != 4:
-            return False
-        return aligned_fours(node.args[0], self.writer.contraction.depth if self.along_depth else self.axes)
+        wide = [n for n in nodes if ramps(n.args[0], fast)]
+        return bool(wide) and all(self.writer.contraction.nest.value(n.attr[0]).storage == np.float32
+                                  and aligned_fours(n.args[0], fast) for n in wide)
 
     def _positions(self, number: int) -> tuple[Expr, Expr]:
         """(depth, position) in the tile of this thread's load `number`; its first element if it has several."""
         index = simplify((local(0, THREADS) + number * THREADS) * self.lanes)
-        fast = self.writer.block.depth if self.along_depth else self.extent
-        inner, outer = simplify(mod(index, const(fast))), simplify(floordiv(index, const(fast)))
-        return (inner, outer) if self.along_depth else (outer, inner)
+        if not self.along_depth:
+            return simplify(floordiv(index, const(self.extent))), simplify(mod(index, const(self.extent)))
+        # Runs of 64 bytes along the depth, then the next row: longer runs would meet in few banks of the tile.
+        run = min(DEPTH_RUN, self.writer.block.depth)
+        order = (Axis("far.", self.writer.block.depth // run), Axis("position.", self.extent), Axis("near.", run))
+        far, position, near = unflatten(index, order).values()
+        return simplify(far * run + near), position
 
     def inside(self, number: int) -> Expr:
         """Whether this thread has a load `number` at all: small tiles have fewer elements than threads."""
@@ -269,7 +288,11 @@ class _Loader:
         place = {**writer.place, **unflatten(simplify(depth + lane if self.along_depth else depth),
                                              writer.contraction.depth)}
         place.update(unflatten(simplify(position if self.along_depth else position + lane), self.axes))
-        return guard, simplify(substitute((self.expr,), place)[0])
+        value = simplify(substitute((self.expr,), place)[0])
+        own = load_guard(value)[0] if value.op == "load" and self.lanes > 1 else None
+        if own is None:
+            return guard, value
+        return simplify(logical_and(guard, own)), element(value.attr[0], value.args[0], value.dtype)
 
     def store(self, number: int, buffer: Expr, value: Expr) -> Stmt:
         """Put what load `number` brought into the shared tile."""
@@ -439,12 +462,14 @@ class _Writer:
         return all(aligned_fours(w.index[0], columns) for w in self.contraction.writes)
 
     def _share_sums(self) -> Iterator[Stmt]:
+        """Every slice's sums, side by side, in the left tile's memory."""
         block = self.block
-        row, column = Axis("i.", block.row_step), Axis("j.", block.column_step)
+        row, strip = Axis("i.", block.row_step), Axis("j.", block.column_step // 4)
         at = self.slice * block.rows + self._position(row, self.thread_row, block.rows, block.row_step)
-        at = simplify(at * block.columns + self._position(column, self.thread_column, block.columns, block.column_step))
-        total = element("sums.", simplify(axis_expr(row) * block.column_step + axis_expr(column)), self.dtype)
-        yield For(row, (For(column, (Store("left_tile.", at, total),), unroll=True),), unroll=True)
+        at = at * block.columns + self.thread_column * 4 + axis_expr(strip) * (block.columns * 4 // block.column_step)
+        number = axis_expr(row) * block.column_step + axis_expr(strip) * 4 + ramp(4)
+        store = Store("left_tile.", simplify(at + ramp(4)), element("sums.", simplify(number), self.dtype))
+        yield For(row, (For(strip, (store,), unroll=True),), unroll=True)
 
     def _position(self, one: Axis, thread: Expr, extent: int, step: int) -> Expr:
         """The tile's row (or column) of this thread's number `one`."""
