@@ -39,7 +39,7 @@ from ftiny.lowering.schedule_body import Body, Converter, Names, Place
 from ftiny.lowering.schedule_merge import merge_local
 from ftiny.lowering.schedule_pieces import cut_fold, cut_scan
 
-PRIVATE_BYTES = 64 * 1024
+PRIVATE_BYTES = {True: 64 * 1024, False: 2 * 1024}  # one worker's arrays: of a CPU, of a GPU with its many threads
 MIN_WORK = 8192
 
 
@@ -236,7 +236,7 @@ def _place(context: Context, value: Value, worker: Worker, names: Names) -> Plac
     name = names.fresh(value.name)
     if not value.shape:
         return Place("variable", name)
-    if size * value.storage.itemsize <= PRIVATE_BYTES:
+    if size * value.storage.itemsize <= PRIVATE_BYTES[context.cpu]:
         return Place("buffer", name, value.shape)
     return context.private_scratch(value, worker)
 
