@@ -182,7 +182,7 @@ def while_loop(condition: Callable, body: Callable, init):
     if len(outs) != 1 or outs[0].shape != () or outs[0].dtype != dtypes.bool_:
         raise DtypeError(located(
             f"while_loop: {name_of(condition)} must return one bool of shape (), but it returned "
-            f"{', '.join(map(str, outs)) or 'nothing'}; compare, and reduce with .any() or .all()"))
+            f"{', '.join(str(aval) for aval in outs) or 'nothing'}; compare, and reduce with .any() or .all()"))
     return tree.unflatten(structure, bind_while(cond_program, program, [], [], values))
 
 
