@@ -20,6 +20,7 @@ import ml_dtypes
 import numpy as np
 
 from ftiny.errors import DtypeError
+from ftiny.source import located
 
 bool_ = np.dtype(np.bool_)
 int8, int16, int32, int64 = (np.dtype(f"int{bits}") for bits in (8, 16, 32, 64))
@@ -54,10 +55,10 @@ def dtype(x) -> np.dtype:
     try:
         found = bfloat16 if x == "bfloat16" else np.dtype(x)
     except TypeError:
-        raise DtypeError(f"{x!r} is not a dtype; use for example 'float32' or ftiny.numpy.bfloat16") from None
+        raise DtypeError(located(f"{x!r} is not a dtype; use for example 'float32' or ftiny.numpy.bfloat16")) from None
     if found not in _SHORT:
         names = ", ".join(str(d) for d in ALL)
-        raise DtypeError(f"ftiny has no arrays of dtype {found}; it has {names}")
+        raise DtypeError(located(f"ftiny has no arrays of dtype {found}; it has {names}"))
     return found.newbyteorder("=")
 
 
