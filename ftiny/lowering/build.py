@@ -25,6 +25,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ftiny.core import Eqn, Var
+from ftiny.dtypes import accumulation_dtype
 from ftiny.lowering.access import ELEMENTWISE, Index, Reader, is_readable
 from ftiny.lowering.build_indexed import build_scatter, build_sort
 from ftiny.lowering.expr import (
@@ -132,6 +133,7 @@ def build(fused: Fused, group: Group, program: Program) -> tuple[Built, ...]:
         return tuple(Built(nest, variables) for nest, variables in build_sort(reader))
     stages = _fold_stages(reader, group)
     if group.kind == "cumulate":
+        assert isinstance(stages[-1], Fold)
         stages[-1] = replace(stages[-1], emit=tuple(_writes(reader, group.outputs)))
     else:
         stages += _output_maps(reader, group)
@@ -304,10 +306,13 @@ def keep_on_chip(grid: tuple[Axis, ...], stages: Sequence[Stage]) -> tuple[list[
         size = node.dtype.itemsize * int(np.prod([a.extent for a in axes] or [0]))
         if node in inside or not axes or size > ON_CHIP_BYTES:
             continue
-        value = Value(f"e{len(values)}", tuple(a.extent for a in axes), node.dtype, scope="shared")
+        # 16-bit floats are held in float32: not every device has arrays of them, and nothing is rounded twice.
+        wide = accumulation_dtype(node.dtype)
+        value = Value(f"e{len(values)}", tuple(a.extent for a in axes), wide, scope="shared")
         values.append(value)
-        replaced[node] = value[tuple(axes)]
-        fills.setdefault(users[node][0], []).append(Map(axes, (Write(value.name, tuple(map(axis_expr, axes)), node),)))
+        replaced[node] = cast(value[tuple(axes)], node.dtype)
+        index = tuple(map(axis_expr, axes))
+        fills.setdefault(users[node][0], []).append(Map(axes, (Write(value.name, index, cast(node, wide)),)))
     result: list[Stage] = []
     for number, stage in enumerate(stages):
         result += fills.get(number, ())

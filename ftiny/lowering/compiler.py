@@ -19,7 +19,7 @@ from ftiny.lowering.emit_c import emit
 from ftiny.lowering.fuse import Fused, check_groups, fuse
 from ftiny.lowering.loops import LoopNest
 from ftiny.lowering.plan import Item, Kernels, Single, make_plan
-from ftiny.lowering.plan_types import KernelSource, Plan, nested_plans
+from ftiny.lowering.plan_types import Graph, HostCall, KernelSource, Plan, nested_plans
 from ftiny.lowering.profile import debug_level, log
 from ftiny.lowering.schedule import Scheduled, schedule
 from ftiny.lowering.simplify import simplify
@@ -78,7 +78,7 @@ class Compiler:
         sources, scheduled = self._made[key]
         named = tuple(replace(s, equations=built.nest.equations) for s in sources)
         variables = dict(zip((a.name for a in built.nest.arguments), built.variables))
-        scratch = tuple((v.name, v.shape, v.storage, v.name.endswith(".counter")) for v in scheduled.scratch)
+        scratch = tuple((v.name, v.shape, v.storage or v.dtype, v.name.endswith(".counter")) for v in scheduled.scratch)
         return Kernels(named, variables, scratch, built.in_place)
 
     def _make(self, nest: LoopNest) -> tuple[tuple[KernelSource, ...], Scheduled]:
@@ -105,8 +105,8 @@ class Compiler:
             return
         plans = list(nested_plans(plan))
         kernels = {k for p in plans for k in p.kernels}
-        launches = sum(len(s.launches) for p in plans for s in p.steps if hasattr(s, "launches"))
+        launches = sum(len(s.launches) for p in plans for s in p.steps if isinstance(s, Graph))
         times = ", ".join(f"{stage} {1e3 * t:.0f}" for stage, t in self.seconds.items())
         log(1, f"compiled {len(kernels)} kernels, {launches} launches, arena {plan.arena_bytes} bytes; ms: {times}")
-        for step in (s for p in plans for s in p.steps if hasattr(s, "primitive")):
+        for step in (s for p in plans for s in p.steps if isinstance(s, HostCall)):
             log(1, f"  on the host: {step.primitive.name} ({', '.join(step.ins)}) -> ({', '.join(step.outs)})")

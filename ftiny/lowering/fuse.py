@@ -512,19 +512,24 @@ class _Fuser:
         stack = [a for a in atoms if isinstance(a, Var)]
         while stack:
             var = stack.pop()
-            home = self.home.get(var)
-            if var in seen or var in self.written or home is not None and home is group:
+            if var in seen or group is not None and self.home.get(var) is group:
                 continue
             seen.add(var)
-            if home is not None and (group is None or home.order < group.order):
-                self._write(var)
+            if self._is_before(var, group):
+                if var not in self.written:
+                    self._write(var)
                 continue
-            missing = pending[var]
-            if home is None and missing and self.definition[var].primitive.name not in STRUCTURAL:
+            missing, later = pending[var], self._is_leaf(var)
+            if missing and not later and self.definition[var].primitive.name not in STRUCTURAL:
                 candidates.setdefault(missing, []).append(var)
-            elif home is not None or missing is None or not self._goes_through_memory(group, var, domain):
+            elif later or missing is None or not self._goes_through_memory(group, var, domain):
                 stack += [a for a in self._inline(group, var) if isinstance(a, Var)]
         return candidates
+
+    def _is_before(self, var: Var, group: _Open | None) -> bool:
+        """Whether `group` may read `var` from memory; what a later group holds, it has to compute itself."""
+        home = self.home.get(var)
+        return var in self.written if home is None else group is None or home.order < group.order
 
     def _inline(self, group: _Open | None, var: Var) -> tuple[Atom, ...]:
         """Compute `var` inside: what is to be read is what it is computed from."""
@@ -568,8 +573,8 @@ class _Fuser:
             var, expanded = stack.pop()
             if var in found:
                 continue
-            if self._is_leaf(var):
-                own = group is not None and self.home.get(var) is group and var not in self.jaxpr.inputs
+            own = group is not None and self.home.get(var) is group
+            if own or self._is_before(var, group):
                 found[var] = None if own else frozenset() if var in self.written else frozenset((var,))
                 continue
             inputs = [a for a in self.definition[var].inputs if isinstance(a, Var)]

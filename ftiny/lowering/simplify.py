@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from ftiny.contraction import make_spec
-from ftiny.core import Atom, Aval, Eqn, Jaxpr, Literal, Primitive, Var, subprograms
+from ftiny.core import Atom, Aval, Eqn, Jaxpr, Literal, Primitive, Var, literal, subprograms
 from ftiny.lowering.access import ELEMENTWISE
 from ftiny.source import Source
 
@@ -117,7 +117,7 @@ def _turn_contractions(eqns: Sequence[Eqn], outputs: Iterable[Atom]) -> list[Eqn
     contractions = {e.outputs[0]: e for e in eqns if e.primitive.name == "contract"}
     turned: dict[Eqn, Eqn] = {}
     for eqn in eqns:
-        inner = contractions.get(eqn.inputs[0]) if eqn.primitive.name == "transpose" else None
+        inner = contractions.get(eqn.inputs[0]) if eqn.primitive.name == "transpose" else None  # type: ignore[arg-type]
         if inner is not None and uses[eqn.inputs[0]] == 1:
             spec = inner.params["spec"]
             output = [spec.output[p] for p in eqn.params["permutation"]]
@@ -185,7 +185,7 @@ class _Builder:
 
     def made_by(self, atom: Atom, name: str) -> Eqn | None:
         """The equation that defines `atom`, if it is one of the primitive called `name`."""
-        found = None if isinstance(atom, Literal) else self.definition.get(atom)
+        found = self.definition.get(atom) if isinstance(atom, Var) else None
         return found if found is not None and found.primitive.name == name else None
 
     def splat(self, atom: Atom) -> Literal | None:
@@ -206,7 +206,7 @@ class _Builder:
         values = list(values) if primitive.multiple_results else [values]
         results: list[Atom] = []
         for value, aval in zip(values, avals):
-            scalar = Literal(np.asarray(value, aval.dtype)[()], Aval((), aval.dtype))
+            scalar = literal(np.asarray(value)[()], aval.dtype)
             results.append(self.apply("broadcast", scalar, shape=aval.shape, dims=()) if aval.shape else scalar)
         return results
 
