@@ -40,7 +40,7 @@ from ftiny.lowering.expr import (
 from ftiny.lowering.expr import axis as axis_expr
 from ftiny.lowering.index import flatten, simplify, terms_of
 from ftiny.lowering.kernel import Kernel
-from ftiny.lowering.loops import Fold, LoopNest, Map, Stage, Value, Write, fold
+from ftiny.lowering.loops import Fold, LoopNest, Map, Stage, Value, Write, fold, stage_roots, writes_of
 
 if TYPE_CHECKING:
     from ftiny.lowering.schedule import Scheduled
@@ -53,7 +53,7 @@ class Contraction:
     stages that the product's kernel leaves to a second nest."""
 
     nest: LoopNest
-    state: Value
+    fold: Fold
     left: Expr
     right: Expr
     batch: tuple[Axis, ...]
@@ -63,6 +63,11 @@ class Contraction:
     writes: tuple[Write, ...]
     tail: tuple[Stage, ...] = ()
     scratch: tuple[Value, ...] = ()
+
+    @property
+    def state(self) -> Value:
+        """The sum."""
+        return self.fold.state[0]
 
     @property
     def grid(self) -> tuple[Axis, ...]:
@@ -116,12 +121,12 @@ def contraction_of(nest: LoopNest) -> Contraction | None:
     if any(a not in of_left and a not in of_right for a in grid):
         return None
     contraction = Contraction(
-        nest, stage.state[0], left, right,
+        nest, stage, left, right,
         batch=tuple(a for a in grid if a in of_left and a in of_right),
         rows=tuple(a for a in grid if a in of_left and a not in of_right),
         columns=tuple(a for a in grid if a in of_right and a not in of_left),
         depth=tuple(a for a in stage.over if a.extent > 1), writes=())
-    return _with_epilogue(contraction, nest, stage)
+    return _with_epilogue(contraction)
 
 
 def _product(nest: LoopNest) -> tuple[Fold, Expr, Expr] | None:
@@ -144,9 +149,10 @@ def _product(nest: LoopNest) -> tuple[Fold, Expr, Expr] | None:
     return stage, left, right
 
 
-def _with_epilogue(contraction: Contraction, nest: LoopNest, stage: Fold) -> Contraction:
+def _with_epilogue(contraction: Contraction) -> Contraction:
     """Add what follows the fold: the writes that one element of the sum suffices for, and the tail."""
-    stages: list[Stage] = [Map((), stage.finish), *nest.stages[1:]]
+    nest = contraction.nest
+    stages: list[Stage] = [Map((), contraction.fold.finish), *nest.stages[1:]]
     register: dict[str, Expr] = {}
     head: list[Write] = []
     while stages and isinstance(stages[0], Map) and not stages[0].axes:
@@ -196,7 +202,7 @@ def _with_tail(contraction: Contraction, head: list[Write], register: dict[str, 
                if w.guard is None and nest.value(w.value).storage == w.expr.dtype}
     tail = tuple(_rewrite_stage(s, register, written) for s in stages)
     outputs = {w.value for w in head}
-    read = {node.attr[0] for s in tail for node in loads(_roots(s))}
+    read = {node.attr[0] for s in tail for node in loads(stage_roots(s))}
     inputs = {v.name for v in nest.arguments} - outputs
     if state.name not in read and not read & inputs:
         return replace(contraction, writes=tuple(linear_write(w, nest) for w in head), tail=tail)
@@ -204,16 +210,10 @@ def _with_tail(contraction: Contraction, head: list[Write], register: dict[str, 
     whole = Value(f"{nest.name}_sum", tuple(a.extent for a in nest.grid), state.dtype, scope="global")
     register = {state.name: whole[nest.grid]}
     write = Write(whole.name, tuple(axis_expr(a) for a in nest.grid), load(state.name, (), state.dtype))
-    later = (Map((), nest.stages[0].finish), *nest.stages[1:]) if nest.stages[0].finish else nest.stages[1:]
-    tail = tuple(_rewrite_stage(s, register, {}) for s in later)
+    finish = (Map((), contraction.fold.finish),) if contraction.fold.finish else ()
+    tail = tuple(_rewrite_stage(s, register, {}) for s in (*finish, *nest.stages[1:]))
     result = replace(contraction, tail=tail, scratch=(whole,))
     return replace(result, writes=(linear_write(write, result),))
-
-
-def _roots(stage: Stage) -> list[Expr]:
-    writes = stage.writes if isinstance(stage, Map) else (*stage.emit, *stage.finish)
-    roots = [e for w in writes for e in w.roots()]
-    return roots if isinstance(stage, Map) else [*roots, *stage.init, *stage.step]
 
 
 def _rewrite_stage(stage: Stage, register: dict[str, Expr], written: dict[Expr, Expr]) -> Stage:
@@ -283,7 +283,7 @@ def split_sum(contraction: Contraction, splits: int) -> tuple[Contraction, Value
     nest, state = contraction.nest, contraction.state
     part = Axis("part.", splits)
     partial = Value(f"{nest.name}_partial", (splits, *(a.extent for a in nest.grid)), state.dtype, scope="global")
-    add = fold("add", state, (part,), partial[(part, *nest.grid)], finish=nest.stages[0].finish)
+    add = fold("add", state, (part,), partial[(part, *nest.grid)], finish=contraction.fold.finish)
     result = replace(contraction, tail=(add, *nest.stages[1:]), scratch=(partial,))
     write = Write(partial.name, (axis_expr(part), *map(axis_expr, nest.grid)), load(state.name, (), state.dtype))
     return replace(result, writes=(linear_write(write, result),)), partial
@@ -295,8 +295,8 @@ def tail_nest(contraction: Contraction) -> LoopNest | None:
         return None
     nest = contraction.nest
     arguments = [*nest.arguments, *(replace(v, scope="argument") for v in contraction.scratch)]
-    used = {n.attr[0] for s in contraction.tail for n in loads(_roots(s))}
-    used |= {w.value for s in contraction.tail for w in (s.writes if isinstance(s, Map) else (*s.emit, *s.finish))}
+    used = {n.attr[0] for s in contraction.tail for n in loads(stage_roots(s))}
+    used |= {w.value for s in contraction.tail for w in writes_of(s)}
     return LoopNest(f"{nest.name}_tail", nest.grid, tuple(v for v in arguments if v.name in used),
                     tuple(v for v in nest.values if v.name in used), contraction.tail, nest.equations)
 

@@ -165,16 +165,18 @@ def _cheapest(contraction: Contraction, vector: Operand, row: Operand, columns: 
     if not candidates:
         return None
     vector_axis = max(candidates, key=lambda a: a.extent)
-    full_lanes = min(16, capabilities.vector_width * 4 // contraction.state.dtype.itemsize)
+    full_lanes = max(1, min(16, capabilities.vector_width * 4 // contraction.state.dtype.itemsize))
     lanes = min(full_lanes, 1 << (vector_axis.extent.bit_length() - 1))
     registers = 32 if capabilities.vector_width >= 16 else 16
     outer = tuple(a for a in sides[0] if a is not vector_axis)
     best: Tile | None = None
     for vectors in (1, 2, 3, 4, 6, 8):
         width = min(vector_axis.extent, vectors * lanes)
-        if (vectors - 1) * lanes >= width:
+        # A row of vectors, one spread element, and the accumulators.
+        most = min(MAX_HEIGHT, (registers - 1) // vectors - 1)
+        if (vectors - 1) * lanes >= width or most < 1:
             break
-        for row_axis, step, full in _heights(sides[1], min(MAX_HEIGHT, (registers - 1) // vectors - 1)):
+        for row_axis, step, full in _heights(sides[1], most):
             row_outer = tuple(a for a in sides[1] if a is not row_axis and a not in full)
             tile = Tile(contraction, vector, row, vector_axis, outer, lanes, width, row_axis, step, full, row_outer)
             cycles = _cycles(tile)

@@ -351,7 +351,7 @@ class _Writer:
         roots = [contraction.left, contraction.right, *(r for w in contraction.writes for r in w.roots())]
         names = [n.attr[0] for n in loads(roots) if n.attr[0] != contraction.state.name]
         names = list(dict.fromkeys([*names, *written]))
-        return tuple(Param(n, contraction.value(n).storage, "pointer", n in written) for n in names)
+        return tuple(Param(n, np.dtype(contraction.value(n).storage), "pointer", n in written) for n in names)
 
     def _body(self) -> Iterator[Stmt]:
         block, dtype = self.block, self.dtype

@@ -146,7 +146,7 @@ def _combined(expr: Expr, parts: dict[Axis, int]) -> tuple[Coordinate, Expr] | N
 
 def joined_axes(axes: Iterable[Axis], forms: list[dict[Axis, int]]) -> list[tuple[Axis, ...]]:
     """Partition the axes into tuples that every form walks like one row-major index (outer first)."""
-    groups = [(a,) for a in axes]
+    groups: list[tuple[Axis, ...]] = [(a,) for a in axes]
     changed = True
     while changed:
         changed = False
@@ -172,10 +172,10 @@ def join(contraction: Contraction, left: Operand, right: Operand) -> tuple[Contr
     forms = [left.strides, right.strides, *index_forms(root for w in contraction.writes for root in w.roots())]
     forms += [axis_terms(offset) for w in contraction.writes for offset in w.index]
     place: dict[Axis, Expr] = {}
-    classes: dict[str, tuple[Axis, ...]] = {}
-    for name in ("batch", "rows", "columns", "depth"):
+    classes = []
+    for axes in (contraction.batch, contraction.rows, contraction.columns, contraction.depth):
         kept = []
-        for group in joined_axes(getattr(contraction, name), forms):
+        for group in joined_axes(axes, forms):
             if len(group) == 1:
                 kept.append(group[0])
                 continue
@@ -183,10 +183,13 @@ def join(contraction: Contraction, left: Operand, right: Operand) -> tuple[Contr
             place.update(unflatten(axis_expr(whole), group))
             left, right = _joined(left, group, whole), _joined(right, group, whole)
             kept.append(whole)
-        classes[name] = tuple(kept)
+        classes.append(tuple(kept))
     if not place:
         return contraction, left, right
-    return replace(contraction, writes=tuple(placed(w, place) for w in contraction.writes), **classes), left, right
+    batch, rows, columns, depth = classes
+    joined = replace(contraction, batch=batch, rows=rows, columns=columns, depth=depth,
+                     writes=tuple(placed(w, place) for w in contraction.writes))
+    return joined, left, right
 
 
 def placed(write: Write, place: Mapping[Axis, Expr]) -> Write:
