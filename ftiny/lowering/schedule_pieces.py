@@ -39,7 +39,8 @@ def cut_fold(context: Context, stages: tuple[Stage, ...]) -> tuple[LoopNest, Loo
     count = piece_count(context, fold, cut)
     if count < 2:
         return None
-    piece = Axis("piece", count)
+    # Named after the axis that is cut: a nest that is cut twice has two axes of pieces, and equal ones would be one.
+    piece = Axis(f"{cut.name}.piece", count)
     length = cut.extent // count
     run = Axis(f"{cut.name}.run", length)
     # On a CPU a piece is a run of neighbours, for its vectors; on a GPU pieces are neighbouring threads.
@@ -69,7 +70,7 @@ def cut_scan(context: Context, stages: tuple[Stage, ...]) -> tuple[LoopNest, Fol
     count = max((c for c in range(1, min(wanted, cut.extent // MIN_RUN) + 1) if cut.extent % c == 0), default=1)
     if count < 2:
         return None
-    piece, run = Axis("piece", count), Axis(f"{cut.name}.run", cut.extent // count)
+    piece, run = Axis(f"{cut.name}.piece", count), Axis(f"{cut.name}.run", cut.extent // count)
     mapping = {cut: axis_expr(piece) * run.extent + axis_expr(run)}
     moved = Fold((), (piece, run), fold.state, fold.init, tuple(substitute(fold.step, mapping)), fold.combine, (),
                  "look_back", tuple(moved_write(w, mapping) for w in fold.emit), fold.reverse)
