@@ -427,8 +427,10 @@ class OpenCLExecutable(PlanExecutable):
     def run(self, arguments: Sequence[Memory], donated: Sequence[int] = ()) -> list[Memory]:
         device: OpenCLDevice = self.driver.device  # type: ignore[assignment]
         refuse_forked()
-        for memory in arguments:
-            device.keep(memory)
-        results = super().run(arguments, donated)
-        device.started()
-        return results
+        try:
+            return super().run(arguments, donated)
+        finally:
+            # Not earlier: a wait in the middle of the run, for a branch's index, drops what is kept until then.
+            for memory in arguments:
+                device.keep(memory)
+            device.started()
