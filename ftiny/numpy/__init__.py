@@ -29,7 +29,6 @@ from ftiny.dtypes import (
     int16,
     int32,
     int64,
-    result_type,
     uint8,
     uint16,
     uint32,
@@ -38,7 +37,7 @@ from ftiny.dtypes import (
 from ftiny.dtypes import dtype as dtype
 from ftiny.dtypes import promote as promote_types
 from ftiny.numpy import methods as _methods  # installs the operators
-from ftiny.numpy.common import broadcast_shapes
+from ftiny.numpy.common import broadcast_shapes, result_type
 from ftiny.numpy.contractions import (
     convolve,
     correlate,

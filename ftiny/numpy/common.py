@@ -123,6 +123,11 @@ def same_shape(name: str, *operands) -> list[Any]:
     return [x if shape_of(x) == () else full_shape(x, shape) for x in operands]
 
 
+def result_type(*operands) -> np.dtype:
+    """The promoted dtype of arrays, dtypes (also as strings or types) and Python scalars."""
+    return dtypes.result_type(*(dtypes.dtype(x) if isinstance(x, (str, type)) else x for x in operands))
+
+
 def materialize(x, shape: Sequence[int]):
     """A literal or a smaller array spread over `shape` by an equation."""
     if isinstance(x, np.generic):

@@ -448,21 +448,19 @@ class IndexedUpdate:
 def take(x, indices, axis: int | None = None, mode: str | None = None, fill_value=None):
     """The elements of `x` at `indices` along `axis` (None: of the row of all elements).
 
-    The axes of `indices` stand in place of `axis`. Traced indices out of bounds give NaN (mode 'fill', the default).
+    The axes of `indices` stand in place of `axis`. Traced indices out of bounds give NaN (mode 'fill', the default);
+    mode 'clip' takes negative ones to 0.
     """
     check_array("take", x, indices)
     if axis is None:
         x, axis = ravel(x), 0
     axis = canonical_axis(axis, len(shape_of(x)), "take")
-    if mode is None and not (is_array_index(indices) and _must_check(indices)):
+    if mode is None and not (isinstance(indices, int) or _must_check(indices)):
         mode = "fill"
+    elif mode == "clip":  # as in numpy, this mode has no negative indices
+        indices = ufuncs.maximum(indices, 0)
     index = (slice(None),) * axis + (indices,)
     return getitem(x, index, mode, fill_value)
-
-
-def is_array_index(indices) -> bool:
-    """Whether bounds can be checked at once: Python and numpy integers, numpy arrays and concrete arrays."""
-    return isinstance(indices, (int, np.integer, np.ndarray)) or is_concrete(indices)
 
 
 def take_along_axis(x, indices, axis: int | None = -1, mode: str | None = None, fill_value=None):
