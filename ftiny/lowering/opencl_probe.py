@@ -51,7 +51,8 @@ def probe(device: OpenCLDevice) -> tuple[bool, bool]:
                 device.functions.set_pointer(kernel.int_ptr, index, array.ctypes.data)  # type: ignore[union-attr]
         else:
             flags = cl.mem_flags.READ_WRITE | cl.mem_flags.COPY_HOST_PTR
-            kernel.set_args(*(cl.Buffer(device.context, flags, hostbuf=x) for x in (a, b)))
+            held = [cl.Buffer(device.context, flags, hostbuf=x) for x in (a, b)]
+            kernel.set_args(*held)  # which keeps no buffer alive
         best = float("inf")
         for _ in range(4):
             event = cl.enqueue_nd_range_kernel(device.timing_queue, kernel, (1,), (1,))
