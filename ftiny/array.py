@@ -175,7 +175,7 @@ class Array(ArrayLike):
         return Array.from_numpy, (np.array(self.host()),)
 
     def __copy__(self) -> Array:
-        return Array(self.aval, self._memory, self._host, self._device)
+        return Array(self.aval, None, self.host(), self._device)
 
     def __deepcopy__(self, memo) -> Array:
         return Array.from_numpy(self.host())
@@ -231,7 +231,12 @@ def device_put(value: Any, device: Device | str | None = None):
         if isinstance(x, core.Tracer):
             return x
         array = as_array(x)
-        return Array(array.aval, array.memory_on(target), None, target)
+        if array._device is target:
+            return array
+        # Memory of its own: the other array may be donated.
+        memory = array._memory
+        on_target = memory is not None and memory.device is target
+        return Array(array.aval, target.copy(memory) if on_target else target.from_host(array.host()), None, target)
 
     return tree.map(put, value)
 

@@ -133,11 +133,26 @@ def forget_programs() -> None:
         _by_structure.clear()
 
 
+def repeated_memories(memories: Sequence) -> list[bool]:
+    """Which memories stand earlier in the list too; empty if none do.
+
+    Equal results of a program come in one memory. Arrays never share memory, since one of them may be donated.
+    """
+    seen = set(map(id, memories))
+    if len(seen) == len(memories):
+        return []
+    numbers = [id(memory) for memory in memories]
+    return [number in numbers[:position] for position, number in enumerate(numbers)]
+
+
 def run(jaxpr: Jaxpr, values: Sequence, out_avals: Sequence[Aval] | None = None) -> list[Array]:
     """The results of a program without consts for concrete values."""
     device = placement(values)
     executable = executable_for(jaxpr, device)
     memories = executable.run([as_array(x).memory_on(device) for x in values])
+    repeated = repeated_memories(memories)
+    if repeated:
+        memories = [device.copy(m) if again else m for m, again in zip(memories, repeated)]
     bound = device if any(type(x) is Array and x._device is not None for x in values) else None
     avals = out_avals or [interned(aval.update()) for aval in jaxpr.out_avals]
     return [Array(aval, memory, None, bound) for aval, memory in zip(avals, memories)]

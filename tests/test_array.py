@@ -177,3 +177,28 @@ def test_avals():
     struct = ftiny.ShapeDtypeStruct((2, 3), "bfloat16")
     assert (struct.shape, struct.ndim, struct.size) == ((2, 3), 2, 6) and hash(struct) == hash(ftiny.ShapeDtypeStruct([2, 3], struct.dtype))
     assert repr(struct) == "ShapeDtypeStruct(shape=(2, 3), dtype=bfloat16)"
+
+
+def test_arrays_never_share_memory_that_may_be_donated():
+    ones = np.ones(100, np.float32)
+    pair = ftiny.jit(lambda x: (x * 2, x * 2, x))
+    step = ftiny.jit(lambda x: x + 1, donate_argnums=0)
+    x = ftiny.device_put(ones)
+    a, b, same = pair(x)
+    other, bound = copy.copy(a), ftiny.device_put(b)
+    for array in (a, same, ftiny.device_put(other)):
+        step(array)
+    for array, value in ((b, 2), (other, 2), (bound, 2), (x, 1)):
+        if not array.is_deleted():
+            np.testing.assert_array_equal(array, ones * value)
+
+
+def test_donated_memory_is_reused(device):
+    step = ftiny.jit(lambda x: x + 1, donate_argnums=0)
+    x = ftiny.device_put(np.ones(100, np.float32))
+    y = step(x)
+    np.testing.assert_array_equal(y, np.full(100, 2, np.float32))
+    assert x.is_deleted() == (device.kind != "numpy")
+    view = np.asarray(y)  # somebody looks at y's memory, so that it must not be written
+    np.testing.assert_array_equal(step(y), np.full(100, 3, np.float32))
+    np.testing.assert_array_equal(view, np.full(100, 2, np.float32))

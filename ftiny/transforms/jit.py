@@ -24,7 +24,7 @@ from ftiny import core, dtypes, tree
 from ftiny.array import Array, ShapeDtypeStruct, as_array, interned
 from ftiny.core import Aval, EvalTrace, Jaxpr, Tracer
 from ftiny.errors import ArgumentError, DtypeError
-from ftiny.execute import executable_for, placement
+from ftiny.execute import executable_for, placement, repeated_memories
 from ftiny.lowering.device import Device, default_device
 from ftiny.source import located
 from ftiny.transforms.call import bind_call
@@ -42,6 +42,7 @@ class Entry:
         self.out_avals = [interned(aval.update()) for aval in program.out_avals]
         self.donated = tuple(len(self.consts) + position for position in donated)
         self.executables: dict[Device, Any] = {}
+        self.repeated: list[bool] | None = None  # results that share memory with an earlier one, known after a run
 
     def run(self, leaves: Sequence) -> Any:
         """Run on concrete leaves; the result as a pytree."""
@@ -67,6 +68,10 @@ class Entry:
             self._mark_deleted(leaves, memories, results)
         else:
             results = executable.run(memories)
+        if self.repeated is None:
+            self.repeated = repeated_memories(results)
+        if self.repeated:
+            results = [device.copy(m) if again else m for m, again in zip(results, self.repeated)]
         return tree.unflatten(self.out_structure, [Array(a, memory, None, bound) for a, memory in zip(self.out_avals, results)])
 
     def _mark_deleted(self, leaves: Sequence, memories: Sequence, results: Sequence) -> None:
