@@ -36,7 +36,6 @@ from ftiny.lowering.kernel import (
 from ftiny.lowering.loops import OTHER, Fold, LoopNest, Map, Stage, Write, stage_roots, writes_of
 from ftiny.lowering.schedule_body import Body, Converter, Names, Place, replace_loads
 from ftiny.lowering.schedule_generic import Context, Worker, finish_kernel, live_states, nest_names
-from ftiny.lowering.schedule_merge import merge_axes
 from ftiny.lowering.schedule_vector import Costs
 
 MIN_ROW = 16
@@ -81,8 +80,8 @@ def _fits(nest: LoopNest, stage: Stage) -> bool:
 
 def _pays(nest: LoopNest, stages: tuple[Stage, ...]) -> bool:
     """Whether neighbours along the stages' own axes lie closer in memory than neighbouring grid points."""
-    merged, mapping = merge_axes(nest, stages)
-    costs = Costs(nest, stages, mapping)
+    merged = tuple(a for a in nest.grid if a.extent > 1)
+    costs = Costs(nest, stages)
     along = costs.along(32, smallest=1)
     if not merged:
         return True

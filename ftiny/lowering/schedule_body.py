@@ -84,25 +84,35 @@ class Place:
 class Converter:
     """Rewrites nest expressions (multi-dimensional loads) to kernel expressions (offsets, variables).
 
-    axes: replacements of axes, e.g. by a chunk number times lanes plus a ramp; places: where values live.
+    places: where values live; axes: replacements of axes, e.g. by a chunk number times lanes plus a ramp.
+    Offsets are worked out and simplified in the nest's own axes first: only there do the quotients and
+    remainders of merged axes find each other.
     """
 
-    def __init__(self, places: Mapping[str, Place], axes: Mapping[Axis, Expr] | None = None) -> None:
+    def __init__(self, places: Mapping[str, Place], axes: Mapping[Axis, Expr] | None = None,
+                 located: dict[Expr, Expr] | None = None) -> None:
         self.places = places
         self.axes = dict(axes or {})
-        self.memo: dict[Expr, Expr] = {}
+        self.located = {} if located is None else located
+        self.moved: dict[Expr, Expr] = {}
 
     def __call__(self, root: Expr) -> Expr:
-        memo = self.memo
-        if root in memo:
-            return memo[root]
-        for node in topological((root,), memo.__contains__):
-            memo[node] = self._node(node, tuple(memo[a] for a in node.args))
-        return simplify(memo[root])
+        located = self.located
+        if root not in located:
+            for node in topological((root,), located.__contains__):
+                located[node] = self._locate(node, tuple(located[a] for a in node.args))
+        return self._move(simplify(located[root]))
 
-    def _node(self, node: Expr, args: tuple[Expr, ...]) -> Expr:
-        if node.op == "axis":
-            return self.axes.get(node.attr, node)
+    def offset(self, index: Iterable[Expr], place: Place) -> Expr:
+        """The linear offset of an element, for a write."""
+        located = []
+        for one in index:
+            self(one)
+            located.append(self.located[one])
+        offset = flatten(located, place.shape)
+        return self._move(offset if place.base is None else simplify(offset + place.base))
+
+    def _locate(self, node: Expr, args: tuple[Expr, ...]) -> Expr:
         if node.op != "load":
             return rebuild(node, args)
         name, rank = node.attr
@@ -114,9 +124,18 @@ class Converter:
             offset = simplify(offset + place.base)
         return load(place.name, (offset,), node.dtype, *args[rank:])
 
+    def _move(self, root: Expr) -> Expr:
+        """Replace the axes."""
+        moved = self.moved
+        if root not in moved:
+            for node in topological((root,), moved.__contains__):
+                new = self.axes.get(node.attr) if node.op == "axis" else None
+                moved[node] = rebuild(node, tuple(moved[a] for a in node.args)) if new is None else new
+        return simplify(moved[root])
+
     def with_axes(self, axes: Mapping[Axis, Expr]) -> Converter:
         """The same with more axes replaced."""
-        return Converter(self.places, {**self.axes, **axes})
+        return Converter(self.places, {**self.axes, **axes}, self.located)
 
     def with_places(self, places: Mapping[str, Place]) -> Converter:
         """The same with some values elsewhere."""
@@ -232,9 +251,7 @@ class Body:
         if place.kind == "variable":
             assign = Assign(place.name, value)
             return [assign] if guard is None else [If(guard, (assign,))]
-        offset = flatten([convert(i) for i in write.index], place.shape)
-        if place.base is not None:
-            offset = simplify(offset + place.base)
+        offset = convert.offset(write.index, place)
         if write.update is None:
             return [Store(place.name, offset, value, guard)]
         if self.atomic:
@@ -477,7 +494,7 @@ def pays(inner: Axis, lanes: int, roots: Iterable[Expr], writes: Iterable[Write]
         place = trial.places[write.value]
         if place.kind == "variable":
             return False
-        step = coefficient(flatten([trial(i) for i in write.index], place.shape), lane)
+        step = coefficient(trial.offset(write.index, place), lane)
         good, bad = good + (step == 1), bad + 2 * (step != 1)
     return good >= bad
 

@@ -36,7 +36,7 @@ from ftiny.lowering.kernel import (
 from ftiny.lowering.loops import Fold, LoopNest, Stage, Value, Write, stage_roots, writes_of
 from ftiny.lowering.schedule import Phase, Scheduled
 from ftiny.lowering.schedule_body import Body, Converter, Names, Place
-from ftiny.lowering.schedule_merge import merge_local
+from ftiny.lowering.schedule_merge import merge_local, merged_nest
 from ftiny.lowering.schedule_pieces import cut_fold, cut_scan
 
 PRIVATE_BYTES = {True: 64 * 1024, False: 2 * 1024}  # one worker's arrays: of a CPU, of a GPU with its many threads
@@ -111,8 +111,8 @@ def vector_kernel(context: Context, stages: tuple[Stage, ...]) -> bool:
 
 def points_kernel(context: Context, stages: tuple[Stage, ...]) -> None:
     """A kernel in which every grid point runs all the stages."""
-    nest = context.nest
-    stages = tuple(merge_local(nest, s) for s in stages)
+    nest, stages = merged_nest(context.nest, tuple(merge_local(context.nest, s) for s in stages))
+    context = Context(nest, context.capabilities, context.scratch, context.kernels)
     pieces = cut_fold(context, stages)
     if pieces is not None:
         first, second, partials = pieces

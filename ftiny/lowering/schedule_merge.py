@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from ftiny.lowering.expr import Axis, Expr, substitute, topological
 from ftiny.lowering.expr import axis as axis_expr
-from ftiny.lowering.index import flatten, unflatten
+from ftiny.lowering.index import unflatten
 from ftiny.lowering.loops import Fold, LoopNest, Map, Stage, Write, writes_of
 from ftiny.lowering.schedule_body import Converter, Place
 
@@ -39,10 +39,26 @@ def merge_local(nest: LoopNest, stage: Stage) -> Stage:
         return stage
     mapping = _mapping(groups)
     merged = tuple(_merged(g) for g in groups)
+    moved = moved_stage(stage, mapping)
+    return replace(moved, axes=merged) if isinstance(moved, Map) else replace(moved, over=merged)
+
+
+def moved_stage(stage: Stage, mapping: dict[Axis, Expr]) -> Stage:
+    """A stage with axes replaced in all its expressions (not in its own lists of axes)."""
     if isinstance(stage, Map):
-        return Map(merged, tuple(moved_write(w, mapping) for w in stage.writes))
-    return replace(stage, over=merged, step=tuple(substitute(stage.step, mapping)),
+        return Map(stage.axes, tuple(moved_write(w, mapping) for w in stage.writes))
+    return replace(stage, init=tuple(substitute(stage.init, mapping)), step=tuple(substitute(stage.step, mapping)),
+                   finish=tuple(moved_write(w, mapping) for w in stage.finish),
                    emit=tuple(moved_write(w, mapping) for w in stage.emit))
+
+
+def merged_nest(nest: LoopNest, stages: tuple[Stage, ...]) -> tuple[LoopNest, tuple[Stage, ...]]:
+    """The nest with its grid axes merged as far as these stages allow, and the stages in its terms."""
+    axes, mapping = merge_axes(nest, stages)
+    if not mapping:
+        return nest, stages
+    stages = tuple(moved_stage(s, mapping) for s in stages)
+    return replace(nest, grid=axes, stages=stages), stages
 
 
 def moved_write(write: Write, mapping: dict[Axis, Expr]) -> Write:
@@ -95,9 +111,11 @@ def offsets_and_values(stage: Stage) -> list[Expr]:
 
 def _divisions(nest: LoopNest, stages: Iterable[Stage], mapping: dict[Axis, Expr]) -> int:
     """How many divisions the offsets and values contain after the mapping."""
-    convert = Converter(plain_places(nest), mapping)
+    convert = Converter(plain_places(nest))
+    if mapping:
+        stages = [moved_stage(s, mapping) for s in stages]
     roots = [convert(e) for stage in stages for e in offsets_and_values(stage)]
-    roots += [flatten([convert(i) for i in w.index], nest.value(w.value).shape) for s in stages for w in writes_of(s)]
+    roots += [convert.offset(w.index, convert.places[w.value]) for s in stages for w in writes_of(s)]
     return sum(1 for n in topological(roots) if n.op in ("floordiv", "mod"))
 
 

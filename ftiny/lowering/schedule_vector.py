@@ -1,9 +1,9 @@
 """The CPU schedule for nests whose neighbouring grid points lie side by side in memory: a lane each.
 
 Input: the stages of one phase, no fold across the grid. Output: one kernel, or nothing where vectors
-along the stages' own axes (schedule_body.py) are cheaper. Adjacent grid axes are merged into one where
-every access stays linear; a work-item then walks a run of chunks, 16 grid points at a time, folds
-included (a column sum keeps 16 columns in one vector); what does not fill a vector is done one by one.
+along the stages' own axes (schedule_body.py) are cheaper. A work-item walks a run of chunks, 16 grid
+points at a time, folds included (a column sum keeps 16 columns in one vector); what does not fill a
+vector is done one by one.
 
 Worked example: y[i, j] = x[i, j] + 1 for 64x1000 becomes one axis of 64000 points; 8 work-items have
 8000 each, 500 vectors of 16.
@@ -16,7 +16,7 @@ from collections.abc import Iterable
 
 from ftiny.lowering.expr import Axis, Expr, const, load_index, minimum, topological
 from ftiny.lowering.expr import axis as axis_expr
-from ftiny.lowering.index import coefficient, flatten, simplify
+from ftiny.lowering.index import coefficient, simplify
 from ftiny.lowering.kernel import For, If, Stmt, ramp
 from ftiny.lowering.loops import Fold, LoopNest, Stage, stage_roots, writes_of
 from ftiny.lowering.schedule_body import MIN_LANES, Converter, Names
@@ -29,7 +29,7 @@ from ftiny.lowering.schedule_generic import (
     nest_names,
     point_work,
 )
-from ftiny.lowering.schedule_merge import merge_axes, offsets_and_values, plain_places
+from ftiny.lowering.schedule_merge import offsets_and_values, plain_places
 
 GATHER = 1.5
 
@@ -40,15 +40,14 @@ def schedule_vector(context: Context, stages: tuple[Stage, ...]) -> bool:
     points = math.prod(a.extent for a in nest.grid)
     if lanes == 1 or points < 2 or not _fits(nest, stages):
         return False
-    merged, mapping = merge_axes(nest, stages)
-    candidates = [a for a in merged if a.extent > 1]
-    here = Costs(nest, stages, mapping)
+    candidates = [a for a in nest.grid if a.extent > 1]
+    here = Costs(nest, stages)
     best = min(((here.across(a, min(lanes, _power_of_two(a.extent))), -k, a) for k, a in enumerate(candidates)),
                default=None)
     if best is None or best[0] >= here.along(lanes):
         return False
     vector = best[2]
-    _build(context, stages, merged, mapping, vector, min(lanes, _power_of_two(vector.extent)))
+    _build(context, stages, vector, min(lanes, _power_of_two(vector.extent)))
     return True
 
 
@@ -74,9 +73,9 @@ def _fits(nest: LoopNest, stages: Iterable[Stage]) -> bool:
 class Costs:
     """Rough costs of one grid point: one per operation or vector access, more for gathered lanes."""
 
-    def __init__(self, nest: LoopNest, stages: tuple[Stage, ...], mapping: dict[Axis, Expr]) -> None:
+    def __init__(self, nest: LoopNest, stages: tuple[Stage, ...]) -> None:
         self.nest, self.stages = nest, stages
-        self.convert = Converter(plain_places(nest), mapping)
+        self.convert = Converter(plain_places(nest))
 
     def across(self, vector: Axis, lanes: int) -> float:
         """With lanes along a grid axis."""
@@ -121,7 +120,7 @@ class Costs:
         for write in writes_of(stage):
             value = self.nest.value(write.value)
             if value.shape:
-                offset = flatten([self.convert(i) for i in write.index], value.shape)
+                offset = self.convert.offset(write.index, self.convert.places[write.value])
                 total += 1 if coefficient(offset, leaf) == 1 else GATHER * lanes
         return total / lanes
 
@@ -129,9 +128,8 @@ class Costs:
 # --------------------------------------------------------------------------------------- building
 
 
-def _build(context: Context, stages: tuple[Stage, ...], merged: tuple[Axis, ...], mapping: dict[Axis, Expr],
-           vector: Axis, lanes: int) -> None:
-    others = tuple(a for a in merged if a is not vector)
+def _build(context: Context, stages: tuple[Stage, ...], vector: Axis, lanes: int) -> None:
+    others = tuple(a for a in context.nest.grid if a is not vector)
     rows = math.prod(a.extent for a in others)
     work = point_work(stages)
     wanted = cpu_workers(context, rows * vector.extent * work)
@@ -143,27 +141,25 @@ def _build(context: Context, stages: tuple[Stage, ...], merged: tuple[Axis, ...]
     block = Axis("block", blocks)
     worker = Worker(context, (*others, block), most=wanted)
     names = nest_names(context.nest, stages)
-    names.taken |= {a.name for a in merged} | {"block"}
+    names.taken.add("block")
     chunk = Axis(names.fresh("chunk"), run)
     number = simplify(worker.axes[block] * run)
     index = simplify((number + axis_expr(chunk)) * lanes + ramp(lanes))
-    body = _statements(context, stages, merged, mapping, {**worker.axes, vector: index}, worker, names, lanes)
+    body = _statements(context, stages, {**worker.axes, vector: index}, worker, names, lanes)
     stop = None if blocks * run == chunks else simplify(minimum(const(run), const(chunks) - number))
     statements: list[Stmt] = [For(chunk, tuple(body), stop=stop)] if run > 1 else body
     if vector.extent % lanes:
         tail = Axis(names.fresh("rest"), vector.extent)
-        rest = _statements(context, stages, merged, mapping, {**worker.axes, vector: axis_expr(tail)}, worker, names, 1)
+        rest = _statements(context, stages, {**worker.axes, vector: axis_expr(tail)}, worker, names, 1)
         loop = For(tail, tuple(rest), start=const(chunks * lanes))
         last = worker.axes[block] >= blocks - 1
         statements.append(loop if blocks == 1 else If(simplify(last), (loop,)))
     finish_kernel(context, worker.wrap(statements), worker, stages)
 
 
-def _statements(context: Context, stages: tuple[Stage, ...], merged: tuple[Axis, ...], mapping: dict[Axis, Expr],
-                axes: dict[Axis, Expr], worker: Worker, names: Names, wide: int) -> list[Stmt]:
+def _statements(context: Context, stages: tuple[Stage, ...], axes: dict[Axis, Expr], worker: Worker, names: Names,
+                wide: int) -> list[Stmt]:
     """The stages at one vector of grid points."""
-    inner = Converter({}, axes)
-    full = {a: simplify(inner(mapping.get(a, axis_expr(a)))) for a in context.nest.grid}
-    body = build_body(context, stages, full, worker, names)
+    body = build_body(context, stages, axes, worker, names)
     body.lanes, body.wide = 1, wide
     return [s for stage in stages for s in body.stage(stage)]
