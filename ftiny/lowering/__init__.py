@@ -4,13 +4,13 @@
           -plan-> Plan -device.load-> Executable
 
 Every stage is a module of that name, and every arrow is a frozen type that prints itself and has a check.
-`FTINY_DEBUG` shows them: 1 a line per compilation, 3 the groups, 4 the loop nests, 5 the source.
+`FTINY_DEBUG` shows them: 1 a line per compilation, 3 the groups, 4 the loop nests, 5 the source. A plan that an earlier
+process made is taken from the cache on disk (plan_cache.py).
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ftiny.core import Jaxpr
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ftiny.lowering.device import Device, Executable
 
 
-def compile(jaxpr: Jaxpr, device: Device, donated: Iterable[int] = ()) -> Executable:
+def compile(jaxpr: Jaxpr, device: Device, donated: Sequence[int] = ()) -> Executable:
     """An executable that computes `jaxpr` on `device`.
 
     Args:
@@ -30,18 +30,25 @@ def compile(jaxpr: Jaxpr, device: Device, donated: Iterable[int] = ()) -> Execut
         `executable.run(memories) -> memories`, one for each argument and result.
     """
     from ftiny.lowering.compiler import Compiler
+    from ftiny.lowering.plan_cache import load_plan, plan_key, store_plan
+    from ftiny.lowering.profile import debug_level
     from ftiny.lowering.simplify import simplify
 
     if device.capabilities.dialect == "numpy":
         return device.load(jaxpr.close_over())
-    started = time.perf_counter()
-    simplified = simplify(jaxpr)
     compiler = Compiler(device.capabilities)
-    compiler.clock("simplify", started)
-    plan = compiler.plan(simplified.jaxpr, donated)
-    started = time.perf_counter()
-    lines = {number: "; ".join(map(str, found)) for number, found in enumerate(simplified.sources)}
-    executable = device.load(plan, lines)
-    compiler.clock("load", started)
+    with compiler.clock("simplify"):
+        simplified = simplify(jaxpr)
+    with compiler.clock("cache"):
+        key = plan_key(simplified.jaxpr, device.capabilities, donated)
+        # What the stages print can only be printed by running them.
+        plan = load_plan(key) if debug_level() < 3 else None
+    if plan is None:
+        plan = compiler.plan(simplified.jaxpr, donated)
+        with compiler.clock("cache"):
+            store_plan(key, plan)
+    with compiler.clock("load"):
+        lines = {number: "; ".join(map(str, found)) for number, found in enumerate(simplified.sources)}
+        executable = device.load(plan, lines)
     compiler.report(plan)
     return executable

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from ftiny.core import Jaxpr
@@ -35,23 +36,24 @@ class Compiler:
         self._made: dict[LoopNest, tuple[tuple[KernelSource, ...], Scheduled]] = {}
         self._named: dict[str, LoopNest] = {}
 
-    def clock(self, stage: str, started: float) -> None:
-        """Add the time since `started` to a stage."""
+    @contextmanager
+    def clock(self, stage: str) -> Iterator[None]:
+        """Add the time spent inside to a stage."""
+        started = time.perf_counter()
+        yield
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
 
     def plan(self, jaxpr: Jaxpr, donated: Iterable[int] = ()) -> Plan:
         """The plan of a simplified program."""
-        started = time.perf_counter()
-        fused = fuse(jaxpr)
-        check_groups(fused)
-        self.clock("fuse", started)
+        with self.clock("fuse"):
+            fused = fuse(jaxpr)
+            check_groups(fused)
         if debug_level() >= 3:
             log(3, str(fused))
         items = self._items(fused)
-        started = time.perf_counter()
-        plan = make_plan(jaxpr, items, donated, step_builders(lambda body: self.plan(simplify(body).jaxpr)))
-        self.clock("plan", started)
-        return plan
+        steps = step_builders(lambda body: self.plan(simplify(body).jaxpr))
+        with self.clock("plan"):
+            return make_plan(jaxpr, items, donated, steps)
 
     def _items(self, fused: Fused) -> list[Item]:
         program = program_of(fused)
@@ -63,9 +65,8 @@ class Compiler:
             if all(placed.var.aval.size == 0 for placed in group.outputs):
                 items.append(Kernels((), {f"a{k}": placed.var for k, placed in enumerate(group.outputs)}))
                 continue
-            started = time.perf_counter()
-            built = build(fused, group, program)
-            self.clock("build", started)
+            with self.clock("build"):
+                built = build(fused, group, program)
             items += [self._kernels(one) for one in built]
         return items
 
@@ -82,12 +83,10 @@ class Compiler:
         return Kernels(named, variables, scratch, built.in_place)
 
     def _make(self, nest: LoopNest) -> tuple[tuple[KernelSource, ...], Scheduled]:
-        started = time.perf_counter()
-        scheduled = schedule(nest, self.capabilities)
-        self.clock("schedule", started)
-        started = time.perf_counter()
-        sources = tuple(emit(kernel, self.capabilities.dialect) for kernel in scheduled.kernels)
-        self.clock("emit", started)
+        with self.clock("schedule"):
+            scheduled = schedule(nest, self.capabilities)
+        with self.clock("emit"):
+            sources = tuple(emit(kernel, self.capabilities.dialect) for kernel in scheduled.kernels)
         for source in sources:
             log(5, source.text)
         return sources, scheduled
