@@ -118,6 +118,8 @@ def test_environment_and_context(monkeypatch):
         devices.default_device()
     with devices.device("numpy") as chosen:
         assert devices.default_device() is chosen
+        with devices.device(None) as inner:
+            assert inner is chosen
         seen = []
         monkeypatch.setenv("FTINY_DEVICE", "numpy:0")
         thread = threading.Thread(target=lambda: seen.append(getattr(devices._local, "stack", None)))

@@ -218,10 +218,11 @@ def _best() -> Device:
 
 
 @contextmanager
-def device(name: str | Device) -> Iterator[Device]:
-    """Makes a device the default of this thread: `with ftiny.device("opencl:0"): ...`."""
+def device(name: str | Device | None) -> Iterator[Device]:
+    """Makes a device the default of this thread: `with ftiny.device("opencl:0"): ...`; None changes nothing.
+    Raises `DeviceError` if there is no such device."""
     stack = _local.__dict__.setdefault("stack", [])
-    stack.append(get_device(name))
+    stack.append(default_device() if name is None else get_device(name))
     try:
         yield stack[-1]
     finally:

@@ -53,7 +53,8 @@ from ftiny.lowering.plan_types import (
 )
 from ftiny.lowering.replay import Driver, Launches, PlanExecutable, independent_launches
 
-LARGEST_STAGED = 64 << 20  # bytes; larger copies to the device take the driver's own way
+# Copies of fewer or more bytes go the driver's own way, which is quicker for few and holds no memory for many.
+SMALLEST_STAGED, LARGEST_STAGED = 64 << 10, 64 << 20
 STATIC_SHARED = 48 << 10  # bytes of shared memory that need no permission
 
 
@@ -232,9 +233,9 @@ class CudaDevice(Device):
         if not array.nbytes:
             return
         data = array.reshape(-1).view(numpy.uint8)
-        if array.nbytes > LARGEST_STAGED:
+        if not SMALLEST_STAGED <= array.nbytes <= LARGEST_STAGED:
+            # Ordinary memory may change again when this returns: the driver has taken its copy.
             self.driver.memcpy_htod_async(location, data, self.stream)
-            self.stream.synchronize()
             return
         block, size = self.pinned.take(array.nbytes, PinnedBlock.done)
         staged = block.array[: array.nbytes]
