@@ -7,6 +7,7 @@ leaves; the time is that of flattening, comparing avals, collecting memories and
      leaves  results   us per call
           1        1           3.1
 """
+
 from __future__ import annotations
 
 import argparse
@@ -26,13 +27,13 @@ class Trivial(Executable):
 
     def run(self, arguments, donated=()):
         """As many of the arguments as there are results."""
-        return arguments[:self.count]
+        return arguments[: self.count]
 
 
 def measure(leaves: int, results: int, calls: int) -> float:
     """Microseconds of one call: the best of seven rounds."""
     arguments = {f"layer_{i}": ftiny.Array.from_numpy(np.zeros(4, np.float32)) for i in range(leaves)}
-    function = ftiny.jit(lambda tree: ([*tree.values()][:results]))
+    function = ftiny.jit(lambda tree: [*tree.values()][:results])
     function(arguments)
     entry = function._last
     entry.executables = {device: Trivial(results) for device in entry.executables}

@@ -6,8 +6,8 @@ Input: Python functions of arrays. Output: the same functions, differentiated, v
     >>> ftiny.jit(ftiny.grad(lambda x: np.sum(x ** 2)))(np.array([1.0, 2.0]))
     Array([2., 4.], dtype=float32)
 
-`ftiny.numpy` has the array functions, `ftiny.lax` the lower-level ones and control flow. The other modules (`nn`, `random`,
-`stax`, `optimizers`, `data`) are imported when they are first named.
+`ftiny.numpy` has the array functions, `ftiny.lax` the lower-level ones and control flow. The other modules (`nn`,
+`random`, `stax`, `optimizers`, `data`) are imported when they are first named.
 """
 from __future__ import annotations
 
@@ -42,18 +42,23 @@ from ftiny.transforms.grad import (
 )
 from ftiny.transforms.jit import eval_shape, jit, make_jaxpr
 from ftiny.transforms.vmap import vmap
-from ftiny import numpy  # noqa: I001  # installs the operators of arrays, so it comes after the transformations
+
+# isort: split
+# numpy installs the operators of arrays, so it comes after the transformations.
+from ftiny import numpy
 
 __version__ = "0.1.0"
 
 _LAZY = ("data", "lax", "nn", "optimizers", "random", "stax")
 
 __all__ = [
-    "Array", "ShapeDtypeStruct", "block_until_ready", "check_jaxpr", "checkpoint", "checkpoint_name", "control", "custom", "custom_jvp",
-    "custom_vjp", "debug", "default_device", "device", "device_get", "device_put", "devices", "dtypes", "errors",
-    "eval_shape", "from_dlpack", "grad", "hessian", "jacfwd", "jacrev", "jit", "jvp", "linear_transpose", "linearize",
-    "make_jaxpr", "named_scope", "numpy", "save_contractions", "save_everything", "save_names", "save_nothing", "tree",
-    "value_and_grad", "vjp", "vmap", *_LAZY,
+    "Array", "ShapeDtypeStruct", "block_until_ready", "check_jaxpr", "checkpoint", "checkpoint_name",
+    "control", "custom", "custom_jvp", "custom_vjp", "debug", "default_device", "device", "device_get",
+    "device_put", "devices", "dtypes", "errors", "eval_shape", "from_dlpack", "grad", "hessian", "jacfwd",
+    "jacrev", "jit", "jvp", "linear_transpose", "linearize", "make_jaxpr", "named_scope", "numpy",
+    "save_contractions", "save_everything", "save_names", "save_nothing", "tree", "value_and_grad", "vjp",
+    "vmap",
+    *_LAZY,
 ]
 
 

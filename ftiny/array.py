@@ -11,9 +11,10 @@ Input: anything numpy understands. Output: an immutable array that all of ftiny 
 An array knows its `aval` and holds device memory, a read-only numpy array, or both. `device_put` binds it to a device;
 other arrays go where the computation runs. The operators, methods and indexing are added by `ftiny.numpy`.
 """
+
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -38,8 +39,9 @@ class Array(ArrayLike):
 
     __slots__ = ("aval", "_memory", "_host", "_device", "__weakref__")
 
-    def __init__(self, aval: Aval, memory: Memory | None = None, host: np.ndarray | None = None,
-                 device: Device | None = None):
+    def __init__(
+        self, aval: Aval, memory: Memory | None = None, host: np.ndarray | None = None, device: Device | None = None
+    ):
         # Internal: users call ftiny.numpy.array. `device` is the device that the array is bound to, if any.
         self.aval, self._memory, self._host, self._device = aval, memory, host, device
 
@@ -56,6 +58,7 @@ class Array(ArrayLike):
     def device(self) -> Device:
         """The device that holds the array, or that it would be moved to now."""
         from ftiny.lowering.device import default_device
+
         if self._device is not None:
             return self._device
         return self._memory.device if self._memory is not None else default_device()
@@ -117,15 +120,19 @@ class Array(ArrayLike):
 
     def _number(self, convert):
         if self.aval.size != 1 or self.aval.ndim > 0 and convert is not bool:
-            raise TracerError(located(
-                f"{convert.__name__}() needs an array of shape (), but this one has shape {self.shape}; "
-                "take one element, or use .item()"))
+            raise TracerError(
+                located(
+                    f"{convert.__name__}() needs an array of shape (), but this one has shape {self.shape}; "
+                    "take one element, or use .item()"
+                )
+            )
         return convert(self.host().item())
 
     def __bool__(self) -> bool:
         if self.aval.size != 1:
-            raise ArgumentError(located(
-                f"the truth of an array of shape {self.shape} is not defined; use .any() or .all()"))
+            raise ArgumentError(
+                located(f"the truth of an array of shape {self.shape} is not defined; use .any() or .all()")
+            )
         return bool(self.host().item())
 
     def __int__(self) -> int:
@@ -205,10 +212,13 @@ def _from_host(host: np.ndarray, device: Device | None = None) -> Array:
     return Array(interned(Aval(host.shape, host.dtype)), host=host, device=device)
 
 
-def _raise_deleted(array: Array):
-    raise ArgumentError(located(
-        f"this array ({array.aval}) was deleted: it was donated to a jitted function (donate_argnums), which has reused "
-        "its memory. Use the function's result instead, or do not donate the argument"))
+def _raise_deleted(array: Array) -> NoReturn:
+    raise ArgumentError(
+        located(
+            f"this array ({array.aval}) was deleted: it was donated to a jitted function (donate_argnums), which has "
+            "reused its memory. Use the function's result instead, or do not donate the argument"
+        )
+    )
 
 
 def from_dlpack(value: Any) -> Array:
@@ -225,6 +235,7 @@ def device_put(value: Any, device: Device | str | None = None):
     Computations run where their bound arrays are. Raises `DeviceError` when there is no such device.
     """
     from ftiny.lowering.device import default_device, get_device
+
     target = default_device() if device is None else get_device(device)
 
     def put(x):

@@ -9,6 +9,7 @@ variables renamed), so that a program that is traced anew is not compiled anew:
 Eager operations come here too. On devices that share the host's memory an equation runs in numpy; elsewhere it is a
 program of one equation.
 """
+
 from __future__ import annotations
 
 import threading
@@ -41,9 +42,12 @@ def placement(values: Sequence) -> devices.Device:
         bound = x._device if type(x) is Array else None
         if bound is not None and bound is not found:
             if found is not None:
-                raise DeviceError(located(
-                    f"arguments are bound to two devices, {found.name} and {bound.name}; move one with "
-                    "ftiny.device_put(x, device)"))
+                raise DeviceError(
+                    located(
+                        f"arguments are bound to two devices, {found.name} and {bound.name}; move one with "
+                        "ftiny.device_put(x, device)"
+                    )
+                )
             found = bound
     return found or devices.default_device()
 
@@ -123,6 +127,7 @@ def _compile(jaxpr: Jaxpr, device: devices.Device, donated: tuple[int, ...]):
     if device.kind == "numpy":
         return device.load(jaxpr)
     from ftiny import lowering
+
     return lowering.compile(jaxpr, device, donated=donated)
 
 
@@ -176,7 +181,9 @@ def dispatch(primitive: Primitive, args: Sequence, params: dict) -> list[Array]:
     bound = device if any(type(x) is Array and x._device is not None for x in args) else None
     if not primitive.multiple_results:
         results = [results]
-    return [Array(interned(aval.update()), None, _read_only(result, aval), bound) for result, aval in zip(results, outs)]
+    return [
+        Array(interned(aval.update()), None, _read_only(result, aval), bound) for result, aval in zip(results, outs)
+    ]
 
 
 def _read_only(result, aval: Aval) -> np.ndarray:

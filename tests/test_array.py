@@ -1,4 +1,5 @@
 """Array: numpy both ways, Python numbers, printing, copies, pickling, DLPack, placement."""
+
 from __future__ import annotations
 
 import copy
@@ -122,6 +123,7 @@ def test_dlpack():
     assert fnp.asarray(x).__dlpack_device__() == (1, 0)
     np.testing.assert_array_equal(ftiny.from_dlpack(fnp.asarray(x)) * 2, x * 2)
     import jax.numpy as jnp
+
     np.testing.assert_array_equal(jnp.from_dlpack(fnp.asarray(x)), x)
     assert type(ftiny.from_dlpack(jnp.asarray(x))) is ftiny.Array
     assert "bfloat16" in message(errors.ArgumentError, np.from_dlpack, fnp.ones(2, "bfloat16"))
@@ -175,7 +177,9 @@ def test_waiting():
 def test_avals():
     assert core.get_aval(fnp.ones(3)) is core.get_aval(fnp.zeros(3))
     struct = ftiny.ShapeDtypeStruct((2, 3), "bfloat16")
-    assert (struct.shape, struct.ndim, struct.size) == ((2, 3), 2, 6) and hash(struct) == hash(ftiny.ShapeDtypeStruct([2, 3], struct.dtype))
+    assert (struct.shape, struct.ndim, struct.size) == ((2, 3), 2, 6) and hash(struct) == hash(
+        ftiny.ShapeDtypeStruct([2, 3], struct.dtype)
+    )
     assert repr(struct) == "ShapeDtypeStruct(shape=(2, 3), dtype=bfloat16)"
 
 

@@ -1,4 +1,6 @@
-"""scan, while_loop, fori_loop, cond, switch and map: values, derivatives, batches and compositions against jax; messages."""
+"""scan, while_loop, fori_loop, cond, switch and map: values, derivatives, batches and compositions against jax;
+messages."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -32,6 +34,7 @@ def message(error, function, *args, **kwargs) -> str:
 
 def recurrent(m, **options):
     """A small recurrent network with several kinds of residuals: fixed ones, carries, xs and ys."""
+
     def loss(w, xs, carry):
         def body(c, x):
             c = m.np.tanh(m.np.dot(w, c) + x * m.np.sin(w[0]))
@@ -52,25 +55,39 @@ def test_scan(options):
     agree(lambda m: m.grad(recurrent(m, **options), (0, 1, 2)), W, XS, C)
 
 
-@pytest.mark.parametrize("make", [
-    lambda m, f: m.jit(m.grad(f, (0, 1, 2))),
-    lambda m, f: lambda *a: m.jvp(f, a, a),
-    lambda m, f: m.jit(m.vmap(m.grad(m.jit(f), (0, 1, 2)), (None, 0, None))),
-    lambda m, f: m.vmap(f, (None, 0, None)),
-    lambda m, f: m.hessian(f, 2),
-    lambda m, f: m.jacfwd(m.grad(f)),
-    lambda m, f: m.grad(lambda w, xs, c: m.np.sum(m.grad(m.jit(f))(w, xs, c) ** 2)),
-    lambda m, f: m.jit(m.grad(m.checkpoint(m.jit(f)), (0, 1, 2))),
-], ids=range(8))
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda m, f: m.jit(m.grad(f, (0, 1, 2))),
+        lambda m, f: lambda *a: m.jvp(f, a, a),
+        lambda m, f: m.jit(m.vmap(m.grad(m.jit(f), (0, 1, 2)), (None, 0, None))),
+        lambda m, f: m.vmap(f, (None, 0, None)),
+        lambda m, f: m.hessian(f, 2),
+        lambda m, f: m.jacfwd(m.grad(f)),
+        lambda m, f: m.grad(lambda w, xs, c: m.np.sum(m.grad(m.jit(f))(w, xs, c) ** 2)),
+        lambda m, f: m.jit(m.grad(m.checkpoint(m.jit(f)), (0, 1, 2))),
+    ],
+    ids=range(8),
+)
 def test_scan_compositions(make):
     batched = "vmap" in make.__code__.co_names
     agree(lambda m: make(m, recurrent(m)), W, BATCH if batched else XS, C)
 
 
 def test_scan_of_numbers_and_trees():
-    agree(lambda m: lambda xs: m.lax.scan(lambda c, x: ({"n": c["n"] + 1, "s": c["s"] + x}, None), {"n": 0, "s": 0.0}, xs), XS[0])
+    agree(
+        lambda m: (
+            lambda xs: m.lax.scan(lambda c, x: ({"n": c["n"] + 1, "s": c["s"] + x}, None), {"n": 0, "s": 0.0}, xs)
+        ),
+        XS[0],
+    )
     agree(lambda m: lambda: m.lax.scan(lambda c, x: (c * 2, c), 1.5, None, length=4))
-    agree(lambda m: lambda xs: m.lax.scan(lambda c, x: (c + x["a"], (x["b"], {"y": c})), m.np.zeros(3), {"a": xs, "b": NUMBERS}), XS)
+    agree(
+        lambda m: (
+            lambda xs: m.lax.scan(lambda c, x: (c + x["a"], (x["b"], {"y": c})), m.np.zeros(3), {"a": xs, "b": NUMBERS})
+        ),
+        XS,
+    )
     halves = fnp.asarray(XS).astype("bfloat16")
     assert scan(lambda c, x: (c + x.sum(), None), 0.0, halves)[0].dtype == halves.dtype
 
@@ -92,12 +109,15 @@ def test_scan_keeps_fixed_residuals_out_of_the_stack():
 
 def test_linear_scan_with_a_counter():
     """A loop over tangents may carry a known value too."""
+
     def push(m):
         def f(xs):
             def body(carry, x):
                 i, c = carry
                 return (i + 1, c * 2 + x * i), c * i
+
             return m.lax.scan(body, (0, m.np.zeros(3)), xs)[1]
+
         return f
 
     agree(lambda m: lambda xs: m.linear_transpose(push(m), xs)(xs * 2), XS)
@@ -188,6 +208,7 @@ def test_map():
 
 def mixed(m):
     """A cond inside a scan over a carry with a counter, closing over an argument."""
+
     def f(x, xs):
         def body(c, t):
             i, v = c
@@ -196,14 +217,19 @@ def mixed(m):
 
         (i, v), ys = m.lax.scan(body, (0, x), xs, reverse=True)
         return m.np.sum(v * i) + m.np.sum(ys)
+
     return f
 
 
-@pytest.mark.parametrize("make", [
-    lambda m, f: f,
-    lambda m, f: m.grad(f, (0, 1)),
-    lambda m, f: m.jit(m.hessian(f)),
-], ids=range(3))
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda m, f: f,
+        lambda m, f: m.grad(f, (0, 1)),
+        lambda m, f: m.jit(m.hessian(f)),
+    ],
+    ids=range(3),
+)
 def test_cond_in_scan(make):
     agree(lambda m: make(m, mixed(m)), C, XS)
     agree(lambda m: m.jit(m.vmap(make(m, m.jit(mixed(m))), (None, 0))), C, BATCH)
@@ -215,8 +241,10 @@ def test_collectives_in_loops():
 
 
 def test_programs_are_well_formed():
-    for f in (lambda x: ftiny.grad(mixed_ftiny)(x, XS), lambda x: ftiny.jacfwd(lambda y: while_loop(
-            lambda s: s.sum() < 9, lambda s: s * 2 + y * y, y))(x)):
+    for f in (
+        lambda x: ftiny.grad(mixed_ftiny)(x, XS),
+        lambda x: ftiny.jacfwd(lambda y: while_loop(lambda s: s.sum() < 9, lambda s: s * 2 + y * y, y))(x),
+    ):
         core.check_jaxpr(ftiny.make_jaxpr(ftiny.jit(f))(np.abs(C)))
     core.check_jaxpr(ftiny.make_jaxpr(ftiny.vmap(ftiny.hessian(mixed_ftiny), (None, 0)))(C, BATCH))
 
@@ -224,6 +252,7 @@ def test_programs_are_well_formed():
 def mixed_ftiny(x, xs):
     """`mixed` in ftiny."""
     from both import libraries
+
     return mixed(libraries()[0])(x, xs)
 
 

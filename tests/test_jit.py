@@ -1,4 +1,5 @@
 """jit: caching, static and donated arguments, closures, threads, programs for people; and its messages."""
+
 from __future__ import annotations
 
 import threading
@@ -226,16 +227,21 @@ def test_many_threads():
 def test_make_jaxpr():
     program = ftiny.make_jaxpr(lambda x: fnp.sin(x) * 2.0)(X)
     ftiny.check_jaxpr(program)
-    assert str(program) == """\
+    assert (
+        str(program)
+        == """\
 { lambda a:f32[3] . let
     b:f32[3] = sin a
     c:f32[3] = mul b 2.0:f32
   in (c,) }"""
+    )
     ftiny.check_jaxpr(ftiny.make_jaxpr(ftiny.jit(ftiny.hessian(ftiny.jit(lambda x: fnp.sum(fnp.tanh(x) ** 2)))))(X))
 
 
 def test_eval_shape():
-    out = ftiny.eval_shape(lambda x, y: {"p": x @ y, "n": fnp.argmax(x)}, ftiny.ShapeDtypeStruct((4, 3), "float32"), normal(3, 5))
+    out = ftiny.eval_shape(
+        lambda x, y: {"p": x @ y, "n": fnp.argmax(x)}, ftiny.ShapeDtypeStruct((4, 3), "float32"), normal(3, 5)
+    )
     assert out == {"p": ftiny.ShapeDtypeStruct((4, 5), "float32"), "n": ftiny.ShapeDtypeStruct((), "int32")}
 
 

@@ -1,7 +1,6 @@
 """Differentiation, vmap and their compositions, against jax and against finite differences; and their messages."""
+
 from __future__ import annotations
-
-
 
 import both
 import numpy as np
@@ -43,7 +42,11 @@ def test_grad_argnums(argnums):
 
 def test_grad_of_trees():
     parameters = {"w": ROWS, "b": [X, (Y,)], "none": None}
-    agree(lambda m: m.grad(lambda p, x: m.np.sum(m.np.tanh(p["w"] @ x) * 2) + m.np.sum(p["b"][0] * p["b"][1][0])), parameters, X)
+    agree(
+        lambda m: m.grad(lambda p, x: m.np.sum(m.np.tanh(p["w"] @ x) * 2) + m.np.sum(p["b"][0] * p["b"][1][0])),
+        parameters,
+        X,
+    )
 
 
 def test_unused_arguments_get_zeros():
@@ -52,8 +55,8 @@ def test_unused_arguments_get_zeros():
 
 
 def test_aux():
-    agree(lambda m: m.grad(lambda x: (m.np.sum(x ** 2), {"twice": x * 2}), has_aux=True), X)
-    agree(lambda m: m.value_and_grad(lambda x: (m.np.sum(x ** 2), x * 2), has_aux=True), X)
+    agree(lambda m: m.grad(lambda x: (m.np.sum(x**2), {"twice": x * 2}), has_aux=True), X)
+    agree(lambda m: m.value_and_grad(lambda x: (m.np.sum(x**2), x * 2), has_aux=True), X)
     agree(lambda m: m.jacfwd(lambda x: (m.np.sin(x), x[0]), has_aux=True), X)
     agree(lambda m: m.jacrev(lambda x: (m.np.sin(x), x[0]), has_aux=True), X)
 
@@ -66,12 +69,15 @@ def test_jvp_vjp_linearize():
         def run(x, y):
             out, push = m.linearize(vector(m), x, y)
             return out, push(y, x), push(x, x)
+
         return run
 
     agree(linearized, X, Y)
 
 
-@pytest.mark.parametrize("outer, inner", [("jacfwd", "jacfwd"), ("jacfwd", "jacrev"), ("jacrev", "jacfwd"), ("jacrev", "jacrev")])
+@pytest.mark.parametrize(
+    "outer, inner", [("jacfwd", "jacfwd"), ("jacfwd", "jacrev"), ("jacrev", "jacfwd"), ("jacrev", "jacrev")]
+)
 def test_jacobians(outer, inner):
     agree(lambda m: getattr(m, outer)(getattr(m, inner)(vector(m), (0, 1)), 1), X, Y)
     agree(lambda m: getattr(m, outer)(m.jit(getattr(m, inner)(m.jit(vector(m)))), (0, 1)), X, Y)
@@ -81,11 +87,13 @@ def test_hessian_and_higher():
     agree(lambda m: m.hessian(scalar(m)), X, Y)
     agree(lambda m: m.hessian(m.jit(scalar(m)), (0, 1)), X, Y)
     for depth in range(1, 5):
+
         def nested(m, depth=depth):
             f = lambda x: m.np.sin(x * x) * x
             for _ in range(depth):
                 f = m.grad(f)
             return f
+
         agree(nested, 0.7)
 
 
@@ -126,7 +134,7 @@ def test_linear_transpose():
 
 def test_complex_gradients():
     z = (X + 1j * Y).astype(np.complex64)
-    agree(lambda m: m.grad(lambda z: m.np.sum(z ** 2), holomorphic=True), z)
+    agree(lambda m: m.grad(lambda z: m.np.sum(z**2), holomorphic=True), z)
     agree(lambda m: m.grad(lambda x: m.np.abs(m.np.sum(m.np.exp(1j * x)))), X)
 
 
@@ -146,11 +154,13 @@ def test_vjp_function_is_a_pytree():
 # ---- vmap -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("in_axes, out_axes", [(0, 0), ((0, None), 0), ((1, None), 1), ((None, 0), -1), ((-1, None), (0, 1))], ids=str)
+@pytest.mark.parametrize(
+    "in_axes, out_axes", [(0, 0), ((0, None), 0), ((1, None), 1), ((None, 0), -1), ((-1, None), (0, 1))], ids=str
+)
 def test_vmap_axes(in_axes, out_axes):
     x = ROWS if in_axes in (0, (0, None)) else ROWS.T if in_axes[0] is not None else X
     y = ROWS if in_axes in (0, (None, 0)) else Y
-    f = lambda m: lambda a, b: ((a * b, m.np.outer(a, b)) if isinstance(out_axes, tuple) else m.np.outer(a, b) @ a)
+    f = lambda m: lambda a, b: (a * b, m.np.outer(a, b)) if isinstance(out_axes, tuple) else m.np.outer(a, b) @ a
     agree(lambda m: m.vmap(f(m), in_axes, out_axes), x, y)
 
 
@@ -158,7 +168,15 @@ def test_vmap_of_trees_and_keywords():
     tree = {"w": normal(4, 3, 2), "b": normal(2)}
     f = lambda m: lambda p, x, scale=1.0: m.np.tanh(x @ p["w"] + p["b"]) * scale
     agree(lambda m: m.vmap(f(m), ({"w": 0, "b": None}, 0)), tree, ROWS)
-    agree(lambda m: lambda p, x: m.vmap(f(m), (None, 0))({"w": p["w"][0], "b": p["b"]}, x, scale=np.arange(4.0, dtype=np.float32)), tree, ROWS)
+    agree(
+        lambda m: (
+            lambda p, x: m.vmap(f(m), (None, 0))(
+                {"w": p["w"][0], "b": p["b"]}, x, scale=np.arange(4.0, dtype=np.float32)
+            )
+        ),
+        tree,
+        ROWS,
+    )
 
 
 def test_vmap_nested_and_names():
@@ -174,16 +192,19 @@ def test_vmap_without_mapped_result():
     agree(lambda m: m.vmap(lambda x, y: y, (0, None), None), X, Y)
 
 
-@pytest.mark.parametrize("make", [
-    lambda m, f: m.vmap(m.grad(f), (0, None)),
-    lambda m, f: m.jit(m.vmap(m.grad(m.jit(f)), (0, None))),
-    lambda m, f: m.grad(lambda x, y: m.np.sum(m.vmap(f, (0, None))(x, y))),
-    lambda m, f: m.jit(m.grad(m.jit(lambda x, y: m.np.sum(m.jit(m.vmap(m.jit(f), (0, None)))(x, y))), (0, 1))),
-    lambda m, f: m.vmap(m.hessian(f), (0, None)),
-    lambda m, f: m.jacfwd(m.vmap(m.grad(f), (0, None)), 1),
-    lambda m, f: m.vmap(lambda x, y: m.jvp(m.grad(f), (x, y), (y, x)), (0, None)),
-    lambda m, f: m.vmap(lambda x, y: m.vjp(f, x, y)[1](x[0]), (0, None)),
-])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda m, f: m.vmap(m.grad(f), (0, None)),
+        lambda m, f: m.jit(m.vmap(m.grad(m.jit(f)), (0, None))),
+        lambda m, f: m.grad(lambda x, y: m.np.sum(m.vmap(f, (0, None))(x, y))),
+        lambda m, f: m.jit(m.grad(m.jit(lambda x, y: m.np.sum(m.jit(m.vmap(m.jit(f), (0, None)))(x, y))), (0, 1))),
+        lambda m, f: m.vmap(m.hessian(f), (0, None)),
+        lambda m, f: m.jacfwd(m.vmap(m.grad(f), (0, None)), 1),
+        lambda m, f: m.vmap(lambda x, y: m.jvp(m.grad(f), (x, y), (y, x)), (0, None)),
+        lambda m, f: m.vmap(lambda x, y: m.vjp(f, x, y)[1](x[0]), (0, None)),
+    ],
+)
 def test_compositions(make):
     agree(lambda m: make(m, scalar(m)), ROWS, Y)
 
@@ -195,7 +216,7 @@ STEPS = {
     "matmul": lambda m: lambda x, y: m.np.outer(x, y) @ x,
     "softmax": lambda m: lambda x, y: m.np.exp(x - m.np.max(x)) / m.np.sum(m.np.exp(x - m.np.max(x))) + y,
     "index": lambda m: lambda x, y: x[m.np.array([2, 0, 1])] * y[0],
-    "where": lambda m: lambda x, y: m.np.where(x > 0, x * y, x ** 3),
+    "where": lambda m: lambda x, y: m.np.where(x > 0, x * y, x**3),
     "scan": lambda m: lambda x, y: m.lax.scan(lambda c, t: (m.np.sin(c * t) + y, c[0] * t), x, y)[0],
     "cumsum": lambda m: lambda x, y: m.np.cumsum(x) * y,
     "cond": lambda m: lambda x, y: m.lax.cond(x[0] > y[0], lambda a: a * y, lambda a: m.np.cos(a), x),
@@ -247,6 +268,7 @@ def test_random_compositions(seed):
 
 def with_jvp(m):
     """log(1 + e^x) y with a rule that is deliberately three times the derivative in x."""
+
     @m.custom_jvp
     def f(x, y):
         return m.np.log1p(m.np.exp(x)) * y
@@ -261,6 +283,7 @@ def with_jvp(m):
 
 def with_vjp(m):
     """sin(x) y with a rule that is deliberately seven times the derivative in x."""
+
     @m.custom_vjp
     def f(x, y):
         return m.np.sin(x) * y
@@ -270,19 +293,25 @@ def with_vjp(m):
 
 
 @pytest.mark.parametrize("custom", [with_jvp, with_vjp])
-@pytest.mark.parametrize("make", [
-    lambda m, f: f,
-    lambda m, f: m.jit(f),
-    lambda m, f: m.vmap(f, (0, None)),
-    lambda m, f: m.grad(lambda x, y: m.np.sum(f(x, y + x) ** 2), (0, 1)),
-    lambda m, f: m.jit(m.grad(m.jit(lambda x, y: m.np.sum(m.jit(f)(x, x * y) ** 2)), (0, 1))),
-    lambda m, f: m.vmap(m.grad(lambda x, y: m.np.sum(f(x, y) ** 2), (0, 1)), (0, None)),
-    lambda m, f: m.grad(lambda x, y: m.np.sum(m.vmap(f, (0, None))(x, y) ** 2), (0, 1)),
-    lambda m, f: m.jit(m.grad(m.jit(lambda x, y: m.np.sum(m.vmap(m.jit(f), (0, None))(x, y) ** 2)), (0, 1))),
-    lambda m, f: m.grad(lambda x, y: m.np.sum(m.lax.scan(lambda c, t: (f(c, t) * 0.5, c), y, x)[1] ** 2), (0, 1)),
-    lambda m, f: m.grad(lambda x, y: m.np.sum(m.vmap(lambda a: m.lax.scan(lambda c, t: (f(c, t), c), y, x)[0] * a)(x)), (0, 1)),
-    lambda m, f: m.grad(m.checkpoint(lambda x, y: m.np.sum(f(x, y + x) ** 2)), (0, 1)),
-], ids=range(11))
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda m, f: f,
+        lambda m, f: m.jit(f),
+        lambda m, f: m.vmap(f, (0, None)),
+        lambda m, f: m.grad(lambda x, y: m.np.sum(f(x, y + x) ** 2), (0, 1)),
+        lambda m, f: m.jit(m.grad(m.jit(lambda x, y: m.np.sum(m.jit(f)(x, x * y) ** 2)), (0, 1))),
+        lambda m, f: m.vmap(m.grad(lambda x, y: m.np.sum(f(x, y) ** 2), (0, 1)), (0, None)),
+        lambda m, f: m.grad(lambda x, y: m.np.sum(m.vmap(f, (0, None))(x, y) ** 2), (0, 1)),
+        lambda m, f: m.jit(m.grad(m.jit(lambda x, y: m.np.sum(m.vmap(m.jit(f), (0, None))(x, y) ** 2)), (0, 1))),
+        lambda m, f: m.grad(lambda x, y: m.np.sum(m.lax.scan(lambda c, t: (f(c, t) * 0.5, c), y, x)[1] ** 2), (0, 1)),
+        lambda m, f: m.grad(
+            lambda x, y: m.np.sum(m.vmap(lambda a: m.lax.scan(lambda c, t: (f(c, t), c), y, x)[0] * a)(x)), (0, 1)
+        ),
+        lambda m, f: m.grad(m.checkpoint(lambda x, y: m.np.sum(f(x, y + x) ** 2)), (0, 1)),
+    ],
+    ids=range(11),
+)
 def test_custom_rules(custom, make):
     agree(lambda m: make(m, custom(m)), ROWS, Y)
 
@@ -308,11 +337,12 @@ def test_nondiff_argnums():
     def jvp_rule(m):
         @functools.partial(m.custom_jvp, nondiff_argnums=(0,))
         def power(n, x):
-            return x ** n
+            return x**n
 
         @power.defjvp
         def rule(n, primals, tangents):
             return power(n, *primals), 10 * n * tangents[0]
+
         return lambda x: m.np.sum(power(3, x))
 
     def vjp_rule(m):
@@ -351,8 +381,11 @@ def test_checkpoint_changes_no_derivative(policy):
 
 def count(jaxpr, name):
     """How often a primitive (or a math function) stands in a program, calls included."""
-    return sum((e.primitive.name == name or e.params.get("fn") == name) + sum(count(p, name) for p in ftiny.core.subprograms(e))
-               for e in jaxpr.eqns)
+    return sum(
+        (e.primitive.name == name or e.params.get("fn") == name)
+        + sum(count(p, name) for p in ftiny.core.subprograms(e))
+        for e in jaxpr.eqns
+    )
 
 
 def test_checkpoint_computes_again():
@@ -423,7 +456,10 @@ def test_if_on_a_known_value():
 
 def test_mismatched_vmap_sizes():
     text = message(errors.ShapeError, ftiny.vmap(lambda p, y: p["w"] * y), {"w": ROWS}, X)
-    assert "argument 0['w']: axis 0 of shape (4, 3) has size 4" in text and "argument 1: axis 0 of shape (3,) has size 3" in text
+    assert (
+        "argument 0['w']: axis 0 of shape (4, 3) has size 4" in text
+        and "argument 1: axis 0 of shape (3,) has size 3" in text
+    )
     assert "no axis 0" in message(errors.ShapeError, ftiny.vmap(lambda x: x), 1.0)
     assert "axis_size" in message(errors.ArgumentError, ftiny.vmap(lambda x: x, None), 1.0)
     assert "2 entries" in message(errors.ArgumentError, ftiny.vmap(lambda x: x, (0, 0)), X)

@@ -11,6 +11,7 @@ of what is known and a call of the tangents, joined by residuals; transposition 
 With a policy (`checkpoint`) the known call saves only what the policy names, and the tangents' call computes the
 rest again from the inputs, behind a `barrier` so that it is not merged with the first computation.
 """
+
 from __future__ import annotations
 
 import functools
@@ -53,7 +54,7 @@ def _barrier_transpose(cotangents, *inputs):
     return interleave(barrier_p.bind(*choose(cotangents, present)), present)
 
 
-barrier_p = Primitive(
+barrier_p: Primitive = Primitive(
     "barrier",
     multiple_results=True,
     abstract=lambda *avals: [aval.update() for aval in avals],
@@ -62,7 +63,8 @@ barrier_p = Primitive(
     transpose=_barrier_transpose,
     batch=lambda axis_size, args, dims: (barrier_p.bind(*args), list(dims)),
     factors=lambda *avals: _separate_factors(avals),
-    lower=Anchor("barrier"))
+    lower=Anchor("barrier"),
+)
 
 
 def _separate_factors(avals) -> str:
@@ -100,7 +102,7 @@ def _call_linearize(trace, primals, tangents, *, jaxpr, name, policy):
     with core.using(trace.staged):
         # Not bound with the policy: what is to be saved was decided when the call was cut.
         out_tangents = bind_call(split.tangent, split.residuals(primals, outs) + choose(tangents, nonzero), name)
-    return outs[:len(jaxpr.outputs)], interleave(out_tangents, split.out_nonzero)
+    return outs[: len(jaxpr.outputs)], interleave(out_tangents, split.out_nonzero)
 
 
 def _call_transpose(cotangents, *inputs, jaxpr, name, policy):
@@ -126,10 +128,12 @@ call_p = Primitive(
     batch=_call_batch,
     factors=not_needed("a call is inlined before it is partitioned"),
     lower=Anchor("call"),
-    effects=lambda params: params["jaxpr"].effects)
+    effects=lambda params: params["jaxpr"].effects,
+)
 call_p.linearize = _call_linearize
 call_p.batch_named = lambda trace, args, dims, **params: _call_batch(  # type: ignore[attr-defined]
-    trace.size, args, dims, **params, axis_name=trace.axis_name)
+    trace.size, args, dims, **params, axis_name=trace.axis_name
+)
 
 
 def bind_call(program: Jaxpr, values: Sequence, name: str, policy: Policy | None = None) -> list:
@@ -137,7 +141,6 @@ def bind_call(program: Jaxpr, values: Sequence, name: str, policy: Policy | None
     if not program.outputs and not program.effects:
         return []
     return call_p.bind(*program.consts, *values, jaxpr=closed(program), name=name, policy=policy)
-
 
 
 def closed(program: Jaxpr) -> Jaxpr:
@@ -173,7 +176,7 @@ def _split_by_inputs(recompute, avals, nonzero, full: Jaxpr, jaxpr: Jaxpr) -> Sp
 
     def tangents(*values):
         # Behind the barrier, so that what is computed again is not merged with the first computation.
-        primals, given = barrier(*values[:len(avals)]), interleave(values[len(avals):], nonzero)
+        primals, given = barrier(*values[: len(avals)]), interleave(values[len(avals) :], nonzero)
         # Cut in two here as well, so that what is computed again and the tangents are not mixed in one loop.
         _, found, linear = linearize_flat(recompute, primals, nonzero)
         flags.extend(found)
@@ -189,7 +192,7 @@ def _split_by_inputs(recompute, avals, nonzero, full: Jaxpr, jaxpr: Jaxpr) -> Sp
 
 
 def _saved_variables(jaxpr: Jaxpr, policy: Policy) -> list[Var]:
-    saved = []
+    saved: list[Var] = []
     for eqn in jaxpr.eqns:
         if policy(eqn.primitive, *(atom.aval for atom in eqn.inputs), **eqn.params):
             saved += eqn.outputs
@@ -228,6 +231,7 @@ def save_everything(primitive, *avals, **params) -> bool:
 
 def save_names(*names: str) -> Policy:
     """A checkpoint policy: keep the values that `checkpoint_name` gave one of these names."""
+
     def policy(primitive, *avals, **params) -> bool:
         return primitive.name == "call" and params["name"] in names
 

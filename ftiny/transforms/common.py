@@ -6,6 +6,7 @@ Input: a Python function of pytrees. Output: a function of flat leaves that reme
     >>> flat(2.0, 3.0), flat.out_structure
     ([6.0], PyTreeSpec({'y': *}, namespace='ftiny'))
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -53,10 +54,13 @@ class FlatFunction:
         if not all(map(is_array, leaves)):
             for path, leaf in tree.leaves_with_path(result):
                 if not is_array(leaf):
-                    raise TracerError(located(
-                        f"{name_of(self.function)} returned a {type(leaf).__name__} at result{tree.keystr(path)}: "
-                        f"{str(leaf)[:60]!r}. A transformed function returns arrays in tuples, lists, dicts or registered "
-                        "containers"))
+                    raise TracerError(
+                        located(
+                            f"{name_of(self.function)} returned a {type(leaf).__name__} at result{tree.keystr(path)}: "
+                            f"{str(leaf)[:60]!r}. A transformed function returns arrays in tuples, lists, dicts or "
+                            "registered containers"
+                        )
+                    )
         return leaves
 
 
@@ -70,10 +74,13 @@ def check_leaves(what: str, arguments: Sequence) -> None:
     for position, argument in enumerate(arguments):
         for path, leaf in tree.leaves_with_path(argument):
             if not is_array(leaf):
-                raise TracerError(located(
-                    f"{what}: argument {position}{tree.keystr(path)} is a {type(leaf).__name__}, which is not an array: "
-                    f"{str(leaf)[:60]!r}; convert it with ftiny.numpy.asarray, or mark the argument as static "
-                    "(static_argnums of jit)"))
+                raise TracerError(
+                    located(
+                        f"{what}: argument {position}{tree.keystr(path)} is a {type(leaf).__name__}, which is not an "
+                        f"array: {str(leaf)[:60]!r}; convert it with ftiny.numpy.asarray, or mark the argument as "
+                        "static (static_argnums of jit)"
+                    )
+                )
 
 
 def positional(argnums, count: int, what: str) -> tuple[int, ...]:
@@ -83,9 +90,12 @@ def positional(argnums, count: int, what: str) -> tuple[int, ...]:
         if not isinstance(position, (int, np.integer)) or isinstance(position, bool):
             raise ArgumentError(located(f"{what}: argnums must be integers, not {position!r}"))
         if not -count <= position < count:
-            raise ArgumentError(located(
-                f"{what}: argnums names argument {position}, but the function was called with {count} positional "
-                "arguments (pass the argument by position, not by keyword)"))
+            raise ArgumentError(
+                located(
+                    f"{what}: argnums names argument {position}, but the function was called with {count} positional "
+                    "arguments (pass the argument by position, not by keyword)"
+                )
+            )
     return tuple(int(position) % count for position in listed)
 
 
@@ -119,9 +129,12 @@ def check_matches(what: str, value, aval: Aval, expected: str) -> None:
     found = core.get_aval(value)
     if found.shape != aval.shape:
         raise ShapeError(located(f"{what} has shape {found.shape}, but {expected} has shape {aval.shape}"))
-    if found.dtype != aval.dtype and not (found.scalar and dtypes.adopt(aval.dtype, dtypes.kind(found.dtype)) == aval.dtype):
-        raise DtypeError(located(
-            f"{what} has dtype {found.dtype}, but {expected} has dtype {aval.dtype}; convert it with .astype"))
+    if found.dtype != aval.dtype and not (
+        found.scalar and dtypes.adopt(aval.dtype, dtypes.kind(found.dtype)) == aval.dtype
+    ):
+        raise DtypeError(
+            located(f"{what} has dtype {found.dtype}, but {expected} has dtype {aval.dtype}; convert it with .astype")
+        )
 
 
 def as_dtype(value, aval: Aval):

@@ -5,12 +5,13 @@ Input: Python functions for the bodies and branches. Output: one equation that h
     >>> while_loop(lambda x: x < 100.0, lambda x: x * 2.0, 3.0)
     Array(192., dtype=float32)
 
-`while[cond_jaxpr body_jaxpr cond_nconsts body_nconsts] cond_consts body_consts carry` runs until its condition is false;
-it has a forward derivative only, since the number of steps, and with it the memory for going back, is not known.
+`while[cond_jaxpr body_jaxpr cond_nconsts body_nconsts] cond_consts body_consts carry` runs until its condition is
+false; it has a forward derivative only, since the number of steps, and with it the memory for going back, is not known.
 `cond[branches] index operands` runs one of its branches, which all take the same operands; the index is an int32 that
-is clamped to the range. Its derivative is cut in two like a call's, with one set of residuals for all branches: a branch
-gives zeros for those that are not its own.
+is clamped to the range. Its derivative is cut in two like a call's, with one set of residuals for all branches: a
+branch gives zeros for those that are not its own.
 """
+
 from __future__ import annotations
 
 import functools
@@ -48,8 +49,15 @@ __all__ = ["cond", "fori_loop", "map", "scan", "switch", "while_loop"]
 def bind_while(condition: Jaxpr, body: Jaxpr, cond_consts: Sequence, body_consts: Sequence, carry: Sequence) -> list:
     """One while equation; the consts of the programs become leading constants of each."""
     cond_consts, body_consts = [*condition.consts, *cond_consts], [*body.consts, *body_consts]
-    return while_p.bind(*cond_consts, *body_consts, *carry, cond_jaxpr=closed(condition), body_jaxpr=closed(body),
-                        cond_nconsts=len(cond_consts), body_nconsts=len(body_consts))
+    return while_p.bind(
+        *cond_consts,
+        *body_consts,
+        *carry,
+        cond_jaxpr=closed(condition),
+        body_jaxpr=closed(body),
+        cond_nconsts=len(cond_consts),
+        body_nconsts=len(body_consts),
+    )
 
 
 def _parts(values: Sequence, cond_nconsts: int, body_nconsts: int) -> tuple[list, list, list]:
@@ -72,7 +80,7 @@ def _while_jvp_programs(cond_jaxpr: Jaxpr, body_jaxpr: Jaxpr, consts: tuple[bool
     program, _ = jvp_program(body_jaxpr, (*consts, *carry), carry)
     count, first = len(body_jaxpr.inputs), len(consts)
     primals, tangents = program.inputs[:count], program.inputs[count:]
-    inputs = (*primals[:first], *tangents[:sum(consts)], *primals[first:], *tangents[sum(consts):])
+    inputs = (*primals[:first], *tangents[: sum(consts)], *primals[first:], *tangents[sum(consts) :])
     unused = tuple(Var(aval) for aval in choose(body_jaxpr.out_avals, carry))
     return cond_jaxpr.replace(inputs=cond_jaxpr.inputs + unused), program.replace(inputs=inputs), carry
 
@@ -81,11 +89,12 @@ def _while_jvp(primals, tangents, *, cond_jaxpr, body_jaxpr, cond_nconsts, body_
     cond_consts, body_consts, carry = _parts(primals, cond_nconsts, body_nconsts)
     _, dconsts, dcarry = _parts(tangents, cond_nconsts, body_nconsts)
     condition, body, nonzero = _while_jvp_programs(
-        cond_jaxpr, body_jaxpr, tuple(t is not ZERO for t in dconsts), tuple(t is not ZERO for t in dcarry))
+        cond_jaxpr, body_jaxpr, tuple(t is not ZERO for t in dconsts), tuple(t is not ZERO for t in dcarry)
+    )
     dcarry = [instantiate(t, core.get_aval(x).update()) for t, x, n in zip(dcarry, carry, nonzero) if n]
     dconsts = [t for t in dconsts if t is not ZERO]
     outs = bind_while(condition, body, cond_consts, body_consts + dconsts, carry + dcarry)
-    return outs[:len(carry)], interleave(outs[len(carry):], nonzero)
+    return outs[: len(carry)], interleave(outs[len(carry) :], nonzero)
 
 
 def _while_linearize(trace, primals, tangents, **params):
@@ -123,20 +132,22 @@ def _masked_loop(condition: Jaxpr, body: Jaxpr, cond_nconsts: int, size: int) ->
     """A loop that runs while any example's condition holds and changes only the examples whose condition holds."""
     carry_avals = body.out_avals
     cond_avals = condition.in_avals[:cond_nconsts]
-    body_avals = body.in_avals[:len(body.inputs) - len(carry_avals)]
+    body_avals = body.in_avals[: len(body.inputs) - len(carry_avals)]
 
     def any_left(*values):
         return [primitives.reduce_axes(core.eval_jaxpr(condition, *values)[0], (0,), "or")]
 
     def stepped(*values):
         cond_consts, rest = values[:cond_nconsts], values[cond_nconsts:]
-        carry = rest[len(body_avals):]
+        carry = rest[len(body_avals) :]
         (active,) = core.eval_jaxpr(condition, *cond_consts, *carry)
         after = core.eval_jaxpr(body, *rest)
         return [_select_first(active, new, old) for new, old in zip(after, carry)]
 
-    return (core.stage(any_left, cond_avals + carry_avals, "vmap"),
-            core.stage(stepped, cond_avals + body_avals + carry_avals, "vmap"))
+    return (
+        core.stage(any_left, cond_avals + carry_avals, "vmap"),
+        core.stage(stepped, cond_avals + body_avals + carry_avals, "vmap"),
+    )
 
 
 def _select_first(active, new, old):
@@ -153,21 +164,25 @@ while_p = Primitive(
     jvp=_while_jvp,
     transpose=not_needed(
         "reverse-mode differentiation through while_loop (or fori_loop with traced bounds) needs the number of steps "
-        "beforehand; use scan, fori_loop with Python integers as bounds, or forward mode (jvp, jacfwd)"),
+        "beforehand; use scan, fori_loop with Python integers as bounds, or forward mode (jvp, jacfwd)"
+    ),
     batch=_while_batch,
     factors=not_needed("the body of a loop is partitioned, not the loop"),
     lower=Anchor("while"),
-    effects=lambda params: params["cond_jaxpr"].effects | params["body_jaxpr"].effects)
+    effects=lambda params: params["cond_jaxpr"].effects | params["body_jaxpr"].effects,
+)
 while_p.linearize = _while_linearize
 while_p.batch_named = lambda trace, args, dims, **params: _while_batch(  # type: ignore[attr-defined]
-    trace.size, args, dims, **params, axis_name=trace.axis_name)
+    trace.size, args, dims, **params, axis_name=trace.axis_name
+)
 
 
 def while_loop(condition: Callable, body: Callable, init):
     """Run `carry = body(carry)` while `condition(carry)` is true, from `init`; gives the last carry.
 
-    `init` is a pytree; structure, shapes and dtypes stay the same. `condition` gives one bool. Differentiable in forward
-    mode only. Raises `ArgumentError`, `ShapeError` or `DtypeError` when the carry changes or the condition is no bool.
+    `init` is a pytree; structure, shapes and dtypes stay the same. `condition` gives one bool. Differentiable in
+    forward mode only. Raises `ArgumentError`, `ShapeError` or `DtypeError` when the carry changes or the condition is
+    no bool.
     """
     check_leaves("while_loop", (init,))
     leaves, structure = tree.flatten(init)
@@ -180,9 +195,12 @@ def while_loop(condition: Callable, body: Callable, init):
     cond_program = core.stage(test, program.out_avals, "while_loop")
     outs = cond_program.out_avals
     if len(outs) != 1 or outs[0].shape != () or outs[0].dtype != dtypes.bool_:
-        raise DtypeError(located(
-            f"while_loop: {name_of(condition)} must return one bool of shape (), but it returned "
-            f"{', '.join(str(aval) for aval in outs) or 'nothing'}; compare, and reduce with .any() or .all()"))
+        raise DtypeError(
+            located(
+                f"while_loop: {name_of(condition)} must return one bool of shape (), but it returned "
+                f"{', '.join(str(aval) for aval in outs) or 'nothing'}; compare, and reduce with .any() or .all()"
+            )
+        )
     return tree.unflatten(structure, bind_while(cond_program, program, [], [], values))
 
 
@@ -207,12 +225,16 @@ def fori_loop(lower, upper, body: Callable, init, unroll: int = 1):
         number, stop, carry = state
         return primitives.add(number, np.ones((), dtype)[()]), stop, body(number, carry)
 
-    return while_loop(lambda state: primitives.compare(state[0], state[1], dir="lt"),
-                      functools.wraps(body)(advance), (start, stop, init))[2]
+    return while_loop(
+        lambda state: primitives.compare(state[0], state[1], dir="lt"),
+        functools.wraps(body)(advance),
+        (start, stop, init),
+    )[2]
 
 
 def map(function: Callable, xs):  # noqa: A001
     """`function` of every slice of `xs` along its leading axis, one after the other (`vmap` does all at once)."""
+
     @functools.wraps(function)
     def step(carry, x):
         return carry, function(x)
@@ -237,7 +259,7 @@ def _with_all_consts(branches: tuple[Jaxpr, ...]) -> tuple[Jaxpr, ...]:
     result = []
     for number, branch in enumerate(branches):
         before = [Var(v.aval) for other in branches[:number] for v in other.constvars]
-        after = [Var(v.aval) for other in branches[number + 1:] for v in other.constvars]
+        after = [Var(v.aval) for other in branches[number + 1 :] for v in other.constvars]
         result.append(Jaxpr((*before, *branch.constvars, *after, *branch.inputs), branch.eqns, branch.outputs))
     return tuple(result)
 
@@ -311,9 +333,15 @@ def _known_branch(split, place: dict[int, int], slots: Sequence[Aval], count: in
 
 def _tangent_branch(split, place: dict[int, int], slots: Sequence[Aval], avals: Sequence[Aval], nonzero) -> Jaxpr:
     def branch(*values):
-        stored, operands, tangents = values[:len(slots)], values[len(slots):len(slots) + len(avals)], values[len(slots) + len(avals):]
-        residuals = [operands[which] if kind == "in" else stored[place[number]]
-                     for number, (kind, which) in enumerate(split.sources)]
+        stored, operands, tangents = (
+            values[: len(slots)],
+            values[len(slots) : len(slots) + len(avals)],
+            values[len(slots) + len(avals) :],
+        )
+        residuals = [
+            operands[which] if kind == "in" else stored[place[number]]
+            for number, (kind, which) in enumerate(split.sources)
+        ]
         return core.eval_jaxpr(split.tangent, *residuals, *tangents)
 
     return core.stage(branch, [*slots, *avals, *choose(avals, nonzero)], "grad")
@@ -341,7 +369,9 @@ def _cond_transpose(cotangents, index, *operands, branches):
 
 def _cond_batch(axis_size, args, dims, *, branches, axis_name=None):
     (index, *operands), (index_dim, *operand_dims) = args, dims
-    found = [batched_program(b, axis_size, tuple(operand_dims), (None,) * len(b.outputs), axis_name)[1] for b in branches]
+    found = [
+        batched_program(b, axis_size, tuple(operand_dims), (None,) * len(b.outputs), axis_name)[1] for b in branches
+    ]
     mapped = _union([[d is not None for d in out_dims] for out_dims in found])
     out_dims = tuple(0 if m or index_dim is not None else None for m in mapped)
     programs = [batched_program(b, axis_size, tuple(operand_dims), out_dims, axis_name)[0] for b in branches]
@@ -366,10 +396,12 @@ cond_p = Primitive(
     batch=_cond_batch,
     factors=not_needed("the branches are partitioned, not the cond"),
     lower=Anchor("cond"),
-    effects=lambda params: core.NO_EFFECTS.union(*(branch.effects for branch in params["branches"])))
+    effects=lambda params: core.NO_EFFECTS.union(*(branch.effects for branch in params["branches"])),
+)
 cond_p.linearize = _cond_linearize
 cond_p.batch_named = lambda trace, args, dims, **params: _cond_batch(  # type: ignore[attr-defined]
-    trace.size, args, dims, **params, axis_name=trace.axis_name)
+    trace.size, args, dims, **params, axis_name=trace.axis_name
+)
 
 
 def cond(predicate, on_true: Callable, on_false: Callable, *operands):
@@ -397,7 +429,9 @@ def switch(index, branches: Sequence[Callable], *operands):
         raise ArgumentError(located("switch needs at least one branch"))
     aval = _scalar_aval("switch", "the index", index)
     if not dtypes.is_integer(aval.dtype):
-        raise DtypeError(located(f"switch: the index must be an integer, but it has dtype {aval.dtype}; use cond for a bool"))
+        raise DtypeError(
+            located(f"switch: the index must be an integer, but it has dtype {aval.dtype}; use cond for a bool")
+        )
     return _branch("switch", primitives.convert(index, dtype=dtypes.int32), branches, operands)
 
 
@@ -405,9 +439,12 @@ def _scalar_aval(what: str, name: str, value) -> Aval:
     check_leaves(what, (value,))
     aval = core.get_aval(value)
     if aval.shape != ():
-        raise ShapeError(located(
-            f"{what}: {name} must have shape (), but it has shape {aval.shape}; reduce it with .any() or .all(), or use "
-            "ftiny.numpy.where for an elementwise choice"))
+        raise ShapeError(
+            located(
+                f"{what}: {name} must have shape (), but it has shape {aval.shape}; reduce it with .any() or .all(), "
+                "or use ftiny.numpy.where for an elementwise choice"
+            )
+        )
     return aval
 
 
@@ -440,9 +477,12 @@ def _common_aval(avals: Sequence[Aval]) -> Aval:
 def _check_branches(what: str, functions, structures) -> None:
     for function, structure in zip(functions, structures):
         if structure != structures[0]:
-            raise ArgumentError(located(
-                f"{what}: the branches must return the same structure, but {name_of(functions[0])} returns {structures[0]} and "
-                f"{name_of(function)} returns {structure}"))
+            raise ArgumentError(
+                located(
+                    f"{what}: the branches must return the same structure, but {name_of(functions[0])} returns "
+                    f"{structures[0]} and {name_of(function)} returns {structure}"
+                )
+            )
 
 
 def _check_results(what: str, functions, programs, structure) -> None:
@@ -451,6 +491,10 @@ def _check_results(what: str, functions, programs, structure) -> None:
         for path, first, aval in zip(paths, programs[0].out_avals, program.out_avals):
             if (first.shape, first.dtype) != (aval.shape, aval.dtype):
                 error = ShapeError if first.shape != aval.shape else DtypeError
-                raise error(located(
-                    f"{what}: result{tree.keystr(path)} of {name_of(functions[0])} is {first}, but that of {name_of(function)} is "
-                    f"{aval}; the branches must agree (use .astype, or ftiny.numpy.broadcast_to)"))
+                raise error(
+                    located(
+                        f"{what}: result{tree.keystr(path)} of {name_of(functions[0])} is {first}, but that of "
+                        f"{name_of(function)} is {aval}; the branches must agree (use .astype, or "
+                        "ftiny.numpy.broadcast_to)"
+                    )
+                )

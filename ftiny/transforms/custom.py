@@ -12,10 +12,11 @@ composition of transformations:
         (x,), (t,) = primals, tangents
         return softplus(x), t * nn.sigmoid(x)
 
-In a program such a function is one equation, `custom_jvp[jaxpr rule]` or `custom_vjp[jaxpr rules]`, whose body computes the
-value. Rules are functions of flat values, run under whatever trace is on when the derivative is taken. Under
+In a program such a function is one equation, `custom_jvp[jaxpr rule]` or `custom_vjp[jaxpr rules]`, whose body computes
+the value. Rules are functions of flat values, run under whatever trace is on when the derivative is taken. Under
 `linearize`, a `custom_vjp` stages a `custom_vjp_tangent` equation, which can only be transposed: that runs `bwd`.
 """
+
 from __future__ import annotations
 
 import functools
@@ -53,9 +54,12 @@ def _body_avals(*avals, jaxpr: Jaxpr, **rules):
 def _check_closure(name: str, tangents: Sequence, count: int) -> None:
     """Raise when a value that the function closed over, one of the first `count`, is being differentiated."""
     if any(t is not ZERO for t in tangents[:count]):
-        raise RuleError(located(
-            f"{name} closes over a value that is being differentiated, of which its rule knows nothing; pass the value as an "
-            "argument of the function"))
+        raise RuleError(
+            located(
+                f"{name} closes over a value that is being differentiated, of which its rule knows nothing; pass the "
+                "value as an argument of the function"
+            )
+        )
 
 
 # ---- custom_jvp ---------------------------------------------------------------------------------------------------
@@ -63,8 +67,8 @@ def _check_closure(name: str, tangents: Sequence, count: int) -> None:
 
 @dataclass(frozen=True, eq=False)
 class JvpRule:
-    """`function(primals, tangents) -> (outs, out_tangents)` over flat values; the first `closure` inputs of the equation
-    are what the function closed over, which the rule does not see."""
+    """`function(primals, tangents) -> (outs, out_tangents)` over flat values; the first `closure` inputs of the
+    equation are what the function closed over, which the rule does not see."""
 
     name: str
     function: Callable[[Sequence, Sequence], tuple[list, list]]
@@ -76,12 +80,12 @@ class JvpRule:
 
 def _custom_jvp_jvp(primals, tangents, *, jaxpr, rule: JvpRule):
     _check_closure(rule.name, tangents, rule.closure)
-    return rule.function(primals[rule.closure:], tangents[rule.closure:])
+    return rule.function(primals[rule.closure :], tangents[rule.closure :])
 
 
 def _custom_jvp_batch(axis_size, args, dims, *, jaxpr, rule: JvpRule, axis_name=None):
     program, out_dims = batched_program(jaxpr, axis_size, tuple(dims), (0,) * len(jaxpr.outputs), axis_name)
-    args, dims = list(args), list(dims[rule.closure:])
+    args, dims = list(args), list(dims[rule.closure :])
 
     def batched(primals, tangents):
         flags = [t is not ZERO for t in tangents]
@@ -89,15 +93,17 @@ def _custom_jvp_batch(axis_size, args, dims, *, jaxpr, rule: JvpRule, axis_name=
         shape: dict[str, Any] = {}
 
         def both(*values):
-            given = iter(values[len(primals):])
-            outs, out_tangents = rule.function(values[:len(primals)], [next(given) if f else ZERO for f in flags])
+            given = iter(values[len(primals) :])
+            outs, out_tangents = rule.function(values[: len(primals)], [next(given) if f else ZERO for f in flags])
             shape["nonzero"] = [t is not ZERO for t in out_tangents]
             return outs + [t for t in out_tangents if t is not ZERO]
 
         tangent_dims = [d for d, f in zip(dims, flags) if f]
-        values, found = run_batched(core.current_trace(), both, [*primals, *dense], dims + tangent_dims, axis_size, axis_name)
+        values, found = run_batched(
+            core.current_trace(), both, [*primals, *dense], dims + tangent_dims, axis_size, axis_name
+        )
         values = [move_to(x, d, 0, axis_size) for x, d in zip(values, found)]
-        outs, dense_out = values[:len(jaxpr.outputs)], iter(values[len(jaxpr.outputs):])
+        outs, dense_out = values[: len(jaxpr.outputs)], iter(values[len(jaxpr.outputs) :])
         return outs, [next(dense_out) if n else ZERO for n in shape["nonzero"]]
 
     new_rule = JvpRule(rule.name, batched, rule.closure + len(program.consts))
@@ -110,28 +116,33 @@ custom_jvp_p = Primitive(
     abstract=_body_avals,
     numpy=_inline_numpy,
     jvp=_custom_jvp_jvp,
-    transpose=not_needed("a function with a custom_jvp rule is differentiated by its rule before anything is transposed"),
+    transpose=not_needed(
+        "a function with a custom_jvp rule is differentiated by its rule before anything is transposed"
+    ),
     batch=_custom_jvp_batch,
     factors=not_needed("a call is inlined before it is partitioned"),
     lower=Anchor("call"),
-    effects=lambda params: params["jaxpr"].effects)
+    effects=lambda params: params["jaxpr"].effects,
+)
 custom_jvp_p.batch_named = lambda trace, args, dims, **params: _custom_jvp_batch(  # type: ignore[attr-defined]
-    trace.size, args, dims, **params, axis_name=trace.axis_name)
+    trace.size, args, dims, **params, axis_name=trace.axis_name
+)
 
 
 class _Custom:
     """What custom_jvp and custom_vjp share: arguments that are split into differentiable and other ones."""
 
     def __init__(self, function: Callable, nondiff_argnums: Sequence[int]):
-        functools.update_wrapper(self, function)
+        functools.update_wrapper(self, function)  # type: ignore[arg-type]
         self.function = function
         self.nondiff = (nondiff_argnums,) if isinstance(nondiff_argnums, int) else tuple(nondiff_argnums)
 
     def _separate(self, args: tuple, kwargs: dict):
-        """`(values, others)`: the arguments with a derivative in order, and the others by position; keywords are resolved
-        through the signature."""
+        """`(values, others)`: the arguments with a derivative in order, and the others by position; keywords are
+        resolved through the signature."""
         if kwargs:
             import inspect
+
             try:
                 bound = inspect.signature(self.function).bind(*args, **kwargs)
             except TypeError as problem:
@@ -143,6 +154,7 @@ class _Custom:
 
     def _partial(self, function: Callable, others: dict[int, Any], count: int) -> Callable:
         """`function` of the differentiable arguments only."""
+
         @functools.wraps(function)
         def partial(*values):
             rest = iter(values)
@@ -182,7 +194,8 @@ class custom_jvp(_Custom):  # noqa: N801
         return rule
 
     def defjvps(self, *rules: Callable | None) -> None:
-        """One rule for each argument, `rule(tangent, out, *primals) -> out_tangent`; None where the derivative is zero."""
+        """One rule for each argument, `rule(tangent, out, *primals) -> out_tangent`; None where the derivative is
+        zero."""
         if self.nondiff:
             raise ArgumentError(located("defjvps does not go with nondiff_argnums; use defjvp"))
 
@@ -202,7 +215,9 @@ class custom_jvp(_Custom):  # noqa: N801
             return self.function(*args, **kwargs)
         leaves, flat, program = self._stage("custom_jvp", values, others, count)
         avals = [core.get_aval(x).update() for x in leaves]
-        rule = JvpRule(name_of(self.function), functools.partial(self._flat_rule, flat, others, avals), len(program.consts))
+        rule = JvpRule(
+            name_of(self.function), functools.partial(self._flat_rule, flat, others, avals), len(program.consts)
+        )
         outs = custom_jvp_p.bind(*program.consts, *leaves, jaxpr=program.close_over(), rule=rule)
         return tree.unflatten(flat.out_structure, outs)
 
@@ -212,22 +227,35 @@ class custom_jvp(_Custom):  # noqa: N801
         if self.rule is None:
             raise RuleError(located(f"custom_jvp: {name} has no rule; give it one with {name}.defjvp(rule)"))
         dense = [instantiate(t, core.get_aval(x).update()) for t, x in zip(tangents, primals)]
-        result = self.rule(*others.values(), tree.unflatten(flat.structure, primals), tree.unflatten(flat.structure, dense))
+        result = self.rule(
+            *others.values(), tree.unflatten(flat.structure, primals), tree.unflatten(flat.structure, dense)
+        )
         if not isinstance(result, tuple) or len(result) != 2:
             raise ArgumentError(located(f"custom_jvp: the rule of {name} must return a pair (out, out_tangent)"))
         (outs, out_structure), (out_tangents, tangent_structure) = map(tree.flatten, result)
         if out_structure != flat.out_structure:
-            raise ArgumentError(located(f"custom_jvp: the rule of {name} returns a value of structure {out_structure}, but the "
-                                        f"function returns {flat.out_structure}"))
+            raise ArgumentError(
+                located(
+                    f"custom_jvp: the rule of {name} returns a value of structure {out_structure}, but the "
+                    f"function returns {flat.out_structure}"
+                )
+            )
         if tangent_structure != out_structure:
-            raise ArgumentError(located(f"custom_jvp: the rule of {name} returns a tangent of structure {tangent_structure} "
-                                        f"for a value of structure {out_structure}; they must be equal"))
-        return outs, [_checked(f"custom_jvp: a tangent from the rule of {name}", t, core.get_aval(out).update())
-                      for out, t in zip(outs, out_tangents)]
+            raise ArgumentError(
+                located(
+                    f"custom_jvp: the rule of {name} returns a tangent of structure {tangent_structure} "
+                    f"for a value of structure {out_structure}; they must be equal"
+                )
+            )
+        return outs, [
+            _checked(f"custom_jvp: a tangent from the rule of {name}", t, core.get_aval(out).update())
+            for out, t in zip(outs, out_tangents)
+        ]
 
 
 def _checked(what: str, value, aval: Aval):
-    """A tangent or cotangent from a user's rule: ZERO where there is no derivative, else of the aval's shape and dtype."""
+    """A tangent or cotangent from a user's rule: ZERO where there is no derivative, else of the aval's shape and
+    dtype."""
     if not differentiable(aval):
         return ZERO
     found = core.get_aval(value)
@@ -245,7 +273,8 @@ def _checked(what: str, value, aval: Aval):
 @dataclass(frozen=True, eq=False)
 class VjpRules:
     """`forward(*primals) -> (outs, residuals, backward)` over flat values, and `backward(residuals, cotangents) ->
-    cotangents` of the primals, some of which may be ZERO; the cotangents that it is given are dense, one for each output.
+    cotangents` of the primals, some of which may be ZERO; the cotangents that it is given are dense, one for each
+    output.
 
     The first `closure` inputs of the equation are what the function closed over, which the rules do not see.
     """
@@ -262,27 +291,36 @@ def _custom_vjp_jvp(primals, tangents, *, jaxpr, rules: VjpRules):
     if all(t is ZERO for t in tangents):
         outs = custom_vjp_p.bind(*primals, jaxpr=jaxpr, rules=rules)
         return outs, [ZERO] * len(outs)
-    raise RuleError(located(
-        f"{rules.name} has a custom_vjp rule, which is for reverse mode (grad, vjp, jacrev) only; for jvp and jacfwd give "
-        "the function a custom_jvp rule, which serves both"))
+    raise RuleError(
+        located(
+            f"{rules.name} has a custom_vjp rule, which is for reverse mode (grad, vjp, jacrev) only; for jvp and "
+            "jacfwd give the function a custom_jvp rule, which serves both"
+        )
+    )
 
 
 def _custom_vjp_linearize(trace, primals, tangents, *, jaxpr, rules: VjpRules):
     _check_closure(rules.name, tangents, rules.closure)
-    primals, tangents = primals[rules.closure:], tangents[rules.closure:]
+    primals, tangents = primals[rules.closure :], tangents[rules.closure :]
     with core.using(trace.parent):
         outs, residuals, backward = rules.forward(*primals)
     avals = tuple(core.get_aval(out).update() for out in outs)
     linear = tuple(t is not ZERO for t in tangents)
     with core.using(trace.staged):
-        found = custom_vjp_tangent_p.bind(*residuals, *(t for t in tangents if t is not ZERO), name=rules.name,
-                                          linear=linear, backward=backward, out_avals=avals)
+        found = custom_vjp_tangent_p.bind(
+            *residuals,
+            *(t for t in tangents if t is not ZERO),
+            name=rules.name,
+            linear=linear,
+            backward=backward,
+            out_avals=avals,
+        )
     return outs, [t if differentiable(aval) else ZERO for t, aval in zip(found, avals)]
 
 
 def _custom_vjp_batch(axis_size, args, dims, *, jaxpr, rules: VjpRules, axis_name=None):
     program, out_dims = batched_program(jaxpr, axis_size, tuple(dims), (0,) * len(jaxpr.outputs), axis_name)
-    in_dims = list(dims[rules.closure:])
+    in_dims = list(dims[rules.closure :])
 
     def forward(*primals):
         inner: list = []
@@ -294,23 +332,35 @@ def _custom_vjp_batch(axis_size, args, dims, *, jaxpr, rules: VjpRules, axis_nam
         values, found = run_batched(core.current_trace(), both, primals, in_dims, axis_size, axis_name)
         count = len(inner[0])
         outs = [move_to(x, d, 0, axis_size) for x, d in zip(values[:count], found)]
-        return outs, values[count:], functools.partial(_batched_backward, inner[2], found[count:], in_dims, axis_size, axis_name)
+        return (
+            outs,
+            values[count:],
+            functools.partial(_batched_backward, inner[2], found[count:], in_dims, axis_size, axis_name),
+        )
 
     new_rules = VjpRules(rules.name, forward, rules.closure + len(program.consts))
     return custom_vjp_p.bind(*program.consts, *args, jaxpr=program.close_over(), rules=new_rules), list(out_dims)
 
 
-def _batched_backward(backward: Callable, residual_dims, in_dims, axis_size: int, axis_name, residuals, cotangents) -> list:
+def _batched_backward(
+    backward: Callable, residual_dims, in_dims, axis_size: int, axis_name, residuals, cotangents
+) -> list:
     """The backward rule of a mapped function; cotangents are mapped along axis 0."""
     flags: list[bool] = []
 
     def pull(*values):
-        found = backward(values[:len(residuals)], values[len(residuals):])
+        found = backward(values[: len(residuals)], values[len(residuals) :])
         flags.extend(ct is not ZERO for ct in found)
         return [ct for ct in found if ct is not ZERO]
 
-    values, found = run_batched(core.current_trace(), pull, [*residuals, *cotangents],
-                                [*residual_dims, *(0 for _ in cotangents)], axis_size, axis_name)
+    values, found = run_batched(
+        core.current_trace(),
+        pull,
+        [*residuals, *cotangents],
+        [*residual_dims, *(0 for _ in cotangents)],
+        axis_size,
+        axis_name,
+    )
     dense = iter(zip(values, found))
     return [ZERO if not flag else _unbatched(*next(dense), target, axis_size) for flag, target in zip(flags, in_dims)]
 
@@ -328,14 +378,18 @@ custom_vjp_p = Primitive(
     abstract=_body_avals,
     numpy=_inline_numpy,
     jvp=_custom_vjp_jvp,
-    transpose=not_needed("a function with a custom_vjp rule is differentiated by its rule before anything is transposed"),
+    transpose=not_needed(
+        "a function with a custom_vjp rule is differentiated by its rule before anything is transposed"
+    ),
     batch=_custom_vjp_batch,
     factors=not_needed("a call is inlined before it is partitioned"),
     lower=Anchor("call"),
-    effects=lambda params: params["jaxpr"].effects)
+    effects=lambda params: params["jaxpr"].effects,
+)
 custom_vjp_p.linearize = _custom_vjp_linearize
 custom_vjp_p.batch_named = lambda trace, args, dims, **params: _custom_vjp_batch(  # type: ignore[attr-defined]
-    trace.size, args, dims, **params, axis_name=trace.axis_name)
+    trace.size, args, dims, **params, axis_name=trace.axis_name
+)
 
 
 def _tangent_transpose(cotangents, *inputs, name, linear, backward, out_avals):
@@ -344,8 +398,10 @@ def _tangent_transpose(cotangents, *inputs, name, linear, backward, out_avals):
     return [ZERO] * count + [ct for ct, is_linear in zip(found, linear) if is_linear]
 
 
-_reverse_only = not_needed("a custom_vjp rule gives no tangents: only reverse mode (grad, vjp, jacrev) is possible here; give "
-                           "the function a custom_jvp rule")
+_reverse_only = not_needed(
+    "a custom_vjp rule gives no tangents: only reverse mode (grad, vjp, jacrev) is possible here; give "
+    "the function a custom_jvp rule"
+)
 custom_vjp_tangent_p = Primitive(
     "custom_vjp_tangent",
     multiple_results=True,
@@ -355,7 +411,8 @@ custom_vjp_tangent_p = Primitive(
     transpose=_tangent_transpose,
     batch=_reverse_only,
     factors=_reverse_only,
-    lower=Anchor("none"))
+    lower=Anchor("none"),
+)
 
 
 class custom_vjp(_Custom):  # noqa: N801
@@ -385,8 +442,9 @@ class custom_vjp(_Custom):  # noqa: N801
             return self.function(*args, **kwargs)
         leaves, flat, program = self._stage("custom_vjp", values, others, count)
         avals = [core.get_aval(x).update() for x in leaves]
-        rules = VjpRules(name_of(self.function), functools.partial(self._forward, flat, others, count, avals),
-                         len(program.consts))
+        rules = VjpRules(
+            name_of(self.function), functools.partial(self._forward, flat, others, count, avals), len(program.consts)
+        )
         outs = custom_vjp_p.bind(*program.consts, *leaves, jaxpr=program.close_over(), rules=rules)
         return tree.unflatten(flat.out_structure, outs)
 
@@ -400,9 +458,12 @@ class custom_vjp(_Custom):  # noqa: N801
             raise ArgumentError(located(f"custom_vjp: the forward rule of {name} must return a pair (out, residuals)"))
         (outs, out_structure), (residuals, residual_structure) = map(tree.flatten, result)
         if out_structure != flat.out_structure:
-            raise ArgumentError(located(
-                f"custom_vjp: the forward rule of {name} returns a value of structure {out_structure}, but the function "
-                f"returns {flat.out_structure}"))
+            raise ArgumentError(
+                located(
+                    f"custom_vjp: the forward rule of {name} returns a value of structure {out_structure}, but the "
+                    f"function returns {flat.out_structure}"
+                )
+            )
         # Residuals that are no arrays stay beside the program.
         plain = [None if is_array(x) else x for x in residuals]
         arrays = [is_array(x) for x in residuals]
@@ -421,9 +482,12 @@ class custom_vjp(_Custom):  # noqa: N801
         arguments = tree.unflatten(flat.structure, avals)
         if not isinstance(result, (tuple, list)) or len(result) != len(arguments):
             size = f"{len(result)} values" if isinstance(result, (tuple, list)) else f"a {type(result).__name__}"
-            raise ArgumentError(located(
-                f"custom_vjp: the backward rule of {name} must return a tuple with one cotangent for each of the "
-                f"{len(arguments)} arguments, but it returned {size}"))
+            raise ArgumentError(
+                located(
+                    f"custom_vjp: the backward rule of {name} must return a tuple with one cotangent for each of the "
+                    f"{len(arguments)} arguments, but it returned {size}"
+                )
+            )
         found: list = []
         for position, (argument, cotangent) in enumerate(zip(arguments, result)):
             leaves, structure = tree.flatten(argument)
@@ -432,11 +496,20 @@ class custom_vjp(_Custom):  # noqa: N801
                 continue
             given = tree.leaves(cotangent, is_leaf=lambda x: x is None)
             if len(given) != len(leaves):
-                raise ArgumentError(located(
-                    f"custom_vjp: the backward rule of {name} returned a cotangent of structure {tree.structure(cotangent)} for "
-                    f"argument {position} of structure {structure}"))
-            found += [ZERO if ct is None else _checked(f"custom_vjp: the cotangent of argument {position} from the backward "
-                                                       f"rule of {name}", ct, aval) for ct, aval in zip(given, leaves)]
+                raise ArgumentError(
+                    located(
+                        f"custom_vjp: the backward rule of {name} returned a cotangent of structure "
+                        f"{tree.structure(cotangent)} for argument {position} of structure {structure}"
+                    )
+                )
+            found += [
+                ZERO
+                if ct is None
+                else _checked(
+                    f"custom_vjp: the cotangent of argument {position} from the backward rule of {name}", ct, aval
+                )
+                for ct, aval in zip(given, leaves)
+            ]
         return found
 
 
@@ -450,6 +523,7 @@ def _constant_rule() -> JvpRule:
 
 def stop_gradient(value):
     """`value` (a pytree), through which no derivative flows."""
+
     def stop(x):
         if not isinstance(x, core.Tracer) or not differentiable(x.aval):
             return x

@@ -11,6 +11,7 @@ puts it over a `SplitTrace`, which stages every operation that touches a tangent
 trace; what the staged program closes over are the residuals. `vjp` walks the staged program backwards with a table of
 cotangents. A tangent or cotangent that is surely zero is the symbol `ZERO`, and nothing is computed for it.
 """
+
 from __future__ import annotations
 
 import functools
@@ -145,7 +146,8 @@ def linearize_flat(function: Callable, primals: Sequence, nonzero: Sequence[bool
 
 
 class _AuxFunction(FlatFunction):
-    """A `FlatFunction` under a `JVPTrace`; with `has_aux` the function gives `(result, aux)` and `aux` is kept aside."""
+    """A `FlatFunction` under a `JVPTrace`; with `has_aux` the function gives `(result, aux)` and `aux` is kept
+    aside."""
 
     def __init__(self, function: Callable, structure: tree.PyTreeDef, has_aux: bool):
         super().__init__(function, structure)
@@ -155,9 +157,12 @@ class _AuxFunction(FlatFunction):
         """The leaves of the result; the auxiliary part is taken without its tangents."""
         if self.has_aux:
             if not isinstance(result, tuple) or len(result) != 2:
-                raise ArgumentError(located(
-                    f"with has_aux=True {name_of(self.function)} must return a pair (result, auxiliary data), but it "
-                    f"returned a {type(result).__name__}"))
+                raise ArgumentError(
+                    located(
+                        f"with has_aux=True {name_of(self.function)} must return a pair (result, auxiliary data), but "
+                        f"it returned a {type(result).__name__}"
+                    )
+                )
             trace = core.current_trace()
             assert isinstance(trace, JVPTrace)
             result, self.aux = result[0], tree.map(lambda x: trace.split(x)[0], result[1])
@@ -239,15 +244,23 @@ def jvp(function: Callable, primals: Sequence, tangents: Sequence, has_aux: bool
 
 def _result(x):
     """A result for the user: numbers and numpy values become arrays."""
-    return x if isinstance(x, core.ArrayLike) else primitives.broadcast(canonical(x), shape=np.shape(x), dims=tuple(range(np.ndim(x))))
+    return (
+        x
+        if isinstance(x, core.ArrayLike)
+        else primitives.broadcast(canonical(x), shape=np.shape(x), dims=tuple(range(np.ndim(x))))
+    )
 
 
 def _tangent_leaves(what: str, tangents: Sequence, structure, leaves: Sequence) -> list:
     """The leaves of `tangents`, checked against the primals; ZERO for primals without derivative."""
     found, tangent_structure = tree.flatten(tuple(tangents))
     if tangent_structure != structure:
-        raise ArgumentError(located(
-            f"{what}: primals and tangents must have the same structure, but they have {structure} and {tangent_structure}"))
+        raise ArgumentError(
+            located(
+                f"{what}: primals and tangents must have the same structure, but they have {structure} and "
+                f"{tangent_structure}"
+            )
+        )
     result = []
     for number, (primal, tangent) in enumerate(zip(leaves, found)):
         aval = core.get_aval(primal)
@@ -262,8 +275,8 @@ def _tangent_leaves(what: str, tangents: Sequence, structure, leaves: Sequence) 
 def linearize(function: Callable, *primals, has_aux: bool = False):
     """The value of `function(*primals)` and the linear function of its tangents at that point.
 
-    Returns `(out, pushforward)`, with `has_aux` `(out, pushforward, aux)`. `pushforward(*tangents)` gives the tangent of
-    the result and costs no second evaluation of `function`; it may be called many times.
+    Returns `(out, pushforward)`, with `has_aux` `(out, pushforward, aux)`. `pushforward(*tangents)` gives the tangent
+    of the result and costs no second evaluation of `function`; it may be called many times.
     """
     check_leaves("linearize", primals)
     leaves, structure = tree.flatten(primals)
@@ -278,8 +291,13 @@ def linearize(function: Callable, *primals, has_aux: bool = False):
         """The tangent of the result for these tangents of the arguments."""
         given = _tangent_leaves("pushforward", tangents, structure, leaves)
         found = iter(core.eval_jaxpr(program, *(t for t in given if t is not ZERO)))
-        return tree.unflatten(out_structure, [
-            _result(next(found)) if is_nonzero else instantiate(ZERO, aval) for is_nonzero, aval in zip(out_nonzero, avals)])
+        return tree.unflatten(
+            out_structure,
+            [
+                _result(next(found)) if is_nonzero else instantiate(ZERO, aval)
+                for is_nonzero, aval in zip(out_nonzero, avals)
+            ],
+        )
 
     out = tree.unflatten(out_structure, outs)
     return (out, pushforward, flat.aux) if has_aux else (out, pushforward)
@@ -291,6 +309,7 @@ def jacfwd(function: Callable, argnums=0, has_aux: bool = False) -> Callable:
     The result has the structure of the output, with the structure of the arguments `argnums` inside each leaf, and
     leaves of shape `output.shape + input.shape`.
     """
+
     @functools.wraps(function)
     def jacobian(*args, **kwargs):
         chosen = positional(argnums, len(args), "jacfwd")
@@ -316,6 +335,7 @@ def jacfwd(function: Callable, argnums=0, has_aux: bool = False) -> Callable:
 def _map_basis(function: Callable, leaves: Sequence):
     """`vmap` of a linear function over the standard basis of the space of these leaves."""
     from ftiny.transforms.vmap import vmap  # vmap stands on nothing here; the names stay in one direction
+
     avals = [core.get_aval(x) for x in leaves]
     total = sum(aval.size for aval in avals)
     basis, start = [], 0
@@ -338,8 +358,9 @@ def _split_last(x, leaves: Sequence) -> list:
     head = x.shape[:-1]
     for leaf in leaves:
         aval = core.get_aval(leaf)
-        piece = primitives.slice(x, starts=(0,) * len(head) + (start,), limits=(*head, start + aval.size),
-                                 strides=(1,) * x.ndim)
+        piece = primitives.slice(
+            x, starts=(0,) * len(head) + (start,), limits=(*head, start + aval.size), strides=(1,) * x.ndim
+        )
         pieces.append(primitives.reshape(piece, shape=head + aval.shape))
         start += aval.size
     return pieces
@@ -360,15 +381,23 @@ class _Pullback:
         """The cotangents of the primals, one pytree for each."""
         found, structure = tree.flatten(cotangent)
         if structure != self.out_structure:
-            raise ArgumentError(located(
-                f"vjp: the cotangent must have the structure of the result, {self.out_structure}, not {structure}"))
+            raise ArgumentError(
+                located(
+                    f"vjp: the cotangent must have the structure of the result, {self.out_structure}, not {structure}"
+                )
+            )
         for number, (value, aval) in enumerate(zip(found, self.out_avals)):
             if differentiable(aval):
                 check_matches(f"vjp: cotangent {number}", value, aval, "the result")
         used = [as_dtype(c, a) for c, a, nonzero in zip(found, self.out_avals, self.out_nonzero) if nonzero]
         gradients = iter(backward(self.program.replace(consts=residuals), [], used))
-        return tree.unflatten(self.in_structure, [
-            _result(instantiate(next(gradients) if nonzero else ZERO, aval)) for aval, nonzero in zip(self.in_avals, self.in_nonzero)])
+        return tree.unflatten(
+            self.in_structure,
+            [
+                _result(instantiate(next(gradients) if nonzero else ZERO, aval))
+                for aval, nonzero in zip(self.in_avals, self.in_nonzero)
+            ],
+        )
 
 
 def vjp(function: Callable, *primals, has_aux: bool = False):
@@ -396,6 +425,7 @@ def vjp(function: Callable, *primals, has_aux: bool = False):
 
 def _on_arguments(function: Callable, args: Sequence, kwargs: dict, chosen: Sequence[int]) -> Callable:
     """`function` of the chosen positional arguments only, the others fixed."""
+
     @functools.wraps(function)
     def partial(*inputs):
         full = list(args)
@@ -414,13 +444,20 @@ def _check_differentiable(what: str, args: Sequence, chosen: Sequence[int], holo
             found = core.get_aval(leaf).dtype
             name = f"argument {position}{tree.keystr(path)}"
             if not dtypes.is_inexact(found):
-                raise DtypeError(located(
-                    f"{what}: {name} has dtype {found}, which has no derivative. Convert it to a float, for example with "
-                    ".astype('float32'), or leave it out: argnums chooses the arguments to differentiate"))
+                raise DtypeError(
+                    located(
+                        f"{what}: {name} has dtype {found}, which has no derivative. Convert it to a float, for "
+                        "example with .astype('float32'), or leave it out: argnums chooses the arguments to "
+                        "differentiate"
+                    )
+                )
             if dtypes.kind(found) == "complex" and not holomorphic and what in ("grad", "value_and_grad"):
-                raise DtypeError(located(
-                    f"{what}: {name} has dtype {found}; pass holomorphic=True for a complex derivative, or split it into "
-                    "real and imaginary parts"))
+                raise DtypeError(
+                    located(
+                        f"{what}: {name} has dtype {found}; pass holomorphic=True for a complex derivative, or split "
+                        "it into real and imaginary parts"
+                    )
+                )
 
 
 def value_and_grad(function: Callable, argnums=0, has_aux: bool = False, holomorphic: bool = False) -> Callable:
@@ -473,17 +510,26 @@ def _value_and_grad(what: str, function: Callable, argnums, has_aux: bool, holom
 def _check_scalar(what: str, function, value, holomorphic: bool):
     """The cotangent one of a scalar result; raises `ShapeError` or `DtypeError` for any other result."""
     if not isinstance(value, core.ArrayLike):
-        raise ArgumentError(located(
-            f"{what}: {name_of(function)} must return one scalar, but it returned a {type(value).__name__}; return "
-            "auxiliary values with has_aux=True"))
+        raise ArgumentError(
+            located(
+                f"{what}: {name_of(function)} must return one scalar, but it returned a {type(value).__name__}; return "
+                "auxiliary values with has_aux=True"
+            )
+        )
     if value.shape != ():
-        raise ShapeError(located(
-            f"{what}: {name_of(function)} must return a scalar, but its result has shape {value.shape}. Reduce it, for "
-            "example with .sum() or .mean(), or use jacrev or jacfwd for a Jacobian"))
+        raise ShapeError(
+            located(
+                f"{what}: {name_of(function)} must return a scalar, but its result has shape {value.shape}. Reduce it, "
+                "for example with .sum() or .mean(), or use jacrev or jacfwd for a Jacobian"
+            )
+        )
     if not dtypes.is_float(value.dtype) and not (holomorphic and dtypes.is_inexact(value.dtype)):
-        raise DtypeError(located(
-            f"{what}: {name_of(function)} must return a real float, but its result has dtype {value.dtype}; convert it "
-            "with .astype('float32')"))
+        raise DtypeError(
+            located(
+                f"{what}: {name_of(function)} must return a real float, but its result has dtype {value.dtype}; "
+                "convert it with .astype('float32')"
+            )
+        )
     return np.ones((), value.dtype)[()]
 
 
@@ -493,6 +539,7 @@ def jacrev(function: Callable, argnums=0, has_aux: bool = False) -> Callable:
     The result has the structure of the output, with the structure of the arguments `argnums` inside each leaf, and
     leaves of shape `output.shape + input.shape`.
     """
+
     @functools.wraps(function)
     def jacobian(*args, **kwargs):
         chosen = positional(argnums, len(args), "jacrev")
@@ -519,8 +566,9 @@ def _split_first(x, leaves: Sequence) -> list:
     tail = x.shape[1:]
     for leaf in leaves:
         aval = core.get_aval(leaf)
-        piece = primitives.slice(x, starts=(start,) + (0,) * len(tail), limits=(start + aval.size, *tail),
-                                 strides=(1,) * x.ndim)
+        piece = primitives.slice(
+            x, starts=(start,) + (0,) * len(tail), limits=(start + aval.size, *tail), strides=(1,) * x.ndim
+        )
         pieces.append(primitives.reshape(piece, shape=aval.shape + tail))
         start += aval.size
     return pieces
@@ -542,5 +590,7 @@ def linear_transpose(function: Callable, *primals) -> Callable:
     flat = FlatFunction(function, structure)
     program = core.stage(flat, avals, "linear_transpose")
     out_avals = [aval.update() for aval in program.out_avals]
-    static = _Pullback(program, [True] * len(out_avals), out_avals, flat.out_structure, [True] * len(avals), avals, structure)
+    static = _Pullback(
+        program, [True] * len(out_avals), out_avals, flat.out_structure, [True] * len(avals), avals, structure
+    )
     return tree.Partial(static, tuple(program.consts))

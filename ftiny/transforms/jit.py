@@ -10,6 +10,7 @@ program. Under another transformation it leaves one `call` equation; otherwise i
 The warm path flattens the arguments with the structure of the last call, compares their avals with those of the last
 call, and runs. Arrays that the function closes over become arguments of the program.
 """
+
 from __future__ import annotations
 
 import functools
@@ -35,7 +36,9 @@ from ftiny.transforms.vmap import named_axes
 class Entry:
     """One traced specialisation of a jitted function: the program and what is needed to call it."""
 
-    def __init__(self, structure, avals: list[Aval], statics: tuple, out_structure, program: Jaxpr, donated: tuple[int, ...]):
+    def __init__(
+        self, structure, avals: list[Aval], statics: tuple, out_structure, program: Jaxpr, donated: tuple[int, ...]
+    ):
         self.structure, self.avals, self.statics, self.out_structure = structure, avals, statics, out_structure
         self.program = program.close_over()
         self.consts = [x if isinstance(x, Tracer) else as_array(x) for x in program.consts]
@@ -72,7 +75,9 @@ class Entry:
             self.repeated = repeated_memories(results)
         if self.repeated:
             results = [device.copy(m) if again else m for m, again in zip(results, self.repeated)]
-        return tree.unflatten(self.out_structure, [Array(a, memory, None, bound) for a, memory in zip(self.out_avals, results)])
+        return tree.unflatten(
+            self.out_structure, [Array(a, memory, None, bound) for a, memory in zip(self.out_avals, results)]
+        )
 
     def _mark_deleted(self, leaves: Sequence, memories: Sequence, results: Sequence) -> None:
         """Donated arrays whose memory now holds a result can not be used any more."""
@@ -90,8 +95,15 @@ class Jitted:
     `trace_count` counts how often the function has been traced; `program(*args)` is the program for these arguments.
     """
 
-    def __init__(self, function: Callable, static: tuple[int, ...], static_names: tuple[str, ...],
-                 donate: tuple[int, ...], donate_names: tuple[str, ...], name: str | None):
+    def __init__(
+        self,
+        function: Callable,
+        static: tuple[int, ...],
+        static_names: tuple[str, ...],
+        donate: tuple[int, ...],
+        donate_names: tuple[str, ...],
+        name: str | None,
+    ):
         functools.update_wrapper(self, function)
         self.function, self.name = function, name or name_of(function)
         self._static, self._static_names = static, static_names
@@ -126,7 +138,9 @@ class Jitted:
 
     def _separate(self, args: tuple, kwargs: dict) -> tuple[tuple, dict, tuple]:
         """The traced arguments, and the static ones with their types (1 and 1.0 are not the same static value)."""
-        static = {position % len(args) if args else 0 for position in self._static if -len(args) <= position < len(args)}
+        static = {
+            position % len(args) if args else 0 for position in self._static if -len(args) <= position < len(args)
+        }
         dynamic = tuple(None if i in static else x for i, x in enumerate(args))
         named = {key: value for key, value in kwargs.items() if key not in self._static_names}
         statics = tuple((i, type(args[i]), args[i]) for i in sorted(static))
@@ -174,7 +188,8 @@ class Jitted:
     def _donated_leaves(self, args: tuple, kwargs: dict, fixed: dict) -> tuple[int, ...]:
         """Positions, among the leaves, of donated arguments."""
         donate = {position % len(args) for position in self._donate if -len(args) <= position < len(args)}
-        positions, start = [], 0
+        positions: list[int] = []
+        start = 0
         named = {key: kwargs[key] for key in sorted(kwargs) if key not in fixed}
         for key, value in [*enumerate(args), *named.items()]:
             count = 0 if key in fixed else len(tree.leaves(value))
@@ -188,16 +203,23 @@ class Jitted:
             try:
                 hash(value)
             except TypeError:
-                raise ArgumentError(located(
-                    f"jit({self.name}): static argument {key!r} must be hashable, but a {kind.__name__} is not: "
-                    f"{str(value)[:60]!r}. Pass a tuple instead of a list, or do not mark it as static")) from None
+                raise ArgumentError(
+                    located(
+                        f"jit({self.name}): static argument {key!r} must be hashable, but a {kind.__name__} is not: "
+                        f"{str(value)[:60]!r}. Pass a tuple instead of a list, or do not mark it as static"
+                    )
+                ) from None
 
     def _check_leaves(self, args: tuple, kwargs: dict, dynamic: tuple, named: dict, leaves: list) -> None:
         for x in leaves:
             if isinstance(x, np.ndarray) and x.dtype.kind not in "biufc" and str(x.dtype) != "bfloat16":
-                raise DtypeError(located(
-                    f"jit({self.name}): {_argument_of(x, args, kwargs)} is a numpy array of dtype {x.dtype}, of which there "
-                    "are no arrays; convert it to numbers, or mark the argument as static (static_argnums)"))
+                raise DtypeError(
+                    located(
+                        f"jit({self.name}): {_argument_of(x, args, kwargs)} is a numpy array of dtype {x.dtype}, of "
+                        "which there are no arrays; convert it to numbers, or mark the argument as static "
+                        "(static_argnums)"
+                    )
+                )
         check_leaves(f"jit({self.name})", dynamic)
         for key, value in named.items():
             check_leaves(f"jit({self.name}), keyword {key!r}", (value,))
@@ -234,8 +256,15 @@ def _argument_of(leaf, args: tuple, kwargs: dict) -> str:
     return "an argument"
 
 
-def jit(function: Callable | None = None, *, static_argnums=(), static_argnames=(), donate_argnums=(),
-        donate_argnames=(), name: str | None = None) -> Any:
+def jit(
+    function: Callable | None = None,
+    *,
+    static_argnums=(),
+    static_argnames=(),
+    donate_argnums=(),
+    donate_argnames=(),
+    name: str | None = None,
+) -> Any:
     """`function`, traced once for each structure, shapes and dtypes of its arguments, and compiled.
 
     Args:
@@ -250,8 +279,14 @@ def jit(function: Callable | None = None, *, static_argnums=(), static_argnames=
     static, `ArgumentError` for a static one that is not hashable.
     """
     if function is None:
-        return functools.partial(jit, static_argnums=static_argnums, static_argnames=static_argnames,
-                                 donate_argnums=donate_argnums, donate_argnames=donate_argnames, name=name)
+        return functools.partial(
+            jit,
+            static_argnums=static_argnums,
+            static_argnames=static_argnames,
+            donate_argnums=donate_argnums,
+            donate_argnames=donate_argnames,
+            name=name,
+        )
     if not callable(function):
         raise ArgumentError(located(f"jit takes a function, not a {type(function).__name__}"))
     static, static_names = _both_ways(function, static_argnums, static_argnames)
@@ -277,8 +312,9 @@ def _both_ways(function: Callable, numbers, names) -> tuple[tuple[int, ...], tup
     variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
     for number in numbers:
         if not variadic and not -len(positional) <= number < len(positional):
-            raise ArgumentError(located(
-                f"jit: {name_of(function)} has no positional argument {number}; it has {len(positional)}"))
+            raise ArgumentError(
+                located(f"jit: {name_of(function)} has no positional argument {number}; it has {len(positional)}")
+            )
     both_names = names + tuple(positional[n] for n in numbers if -len(positional) <= n < len(positional))
     both_numbers = tuple(map(int, numbers)) + tuple(positional.index(n) for n in names if n in positional)
     return tuple(dict.fromkeys(both_numbers)), tuple(dict.fromkeys(both_names))
@@ -307,14 +343,21 @@ def make_jaxpr(function: Callable, static_argnums=(), return_shape: bool = False
         program = core.stage(flat, [_aval_of(x) for x in leaves], f"make_jaxpr({name_of(function)})")
         if not return_shape:
             return program
-        return program, tree.unflatten(flat.out_structure, [ShapeDtypeStruct(a.shape, a.dtype) for a in program.out_avals])
+        return program, tree.unflatten(
+            flat.out_structure, [ShapeDtypeStruct(a.shape, a.dtype) for a in program.out_avals]
+        )
 
     return program_of
 
 
 def _aval_of(x) -> Aval:
     """The aval of an array, or of anything that has a shape and a dtype."""
-    if not isinstance(x, (np.ndarray, np.generic)) and not hasattr(x, "aval") and hasattr(x, "shape") and hasattr(x, "dtype"):
+    if (
+        not isinstance(x, (np.ndarray, np.generic))
+        and not hasattr(x, "aval")
+        and hasattr(x, "shape")
+        and hasattr(x, "dtype")
+    ):
         return Aval(tuple(x.shape), dtypes.dtype(x.dtype))
     return core.get_aval(x)
 

@@ -9,6 +9,7 @@ Input: a `Jaxpr` without consts and a pattern (which inputs have tangents, are l
 Results are remembered, since the same body is differentiated at every call of a jitted function; a program that
 closes over a tracer belongs to its trace and is not.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -34,6 +35,7 @@ def remember(function: Callable) -> Callable:
 
     A result that closes over a tracer is not kept, since it belongs to that tracer's trace.
     """
+
     @functools.wraps(function)
     def cached(first, *rest):
         # The table is in the hands of the first program, so its values must not hold on to that program.
@@ -84,9 +86,11 @@ def jvp_program(program: Jaxpr, nonzero: tuple[bool, ...], force: tuple[bool, ..
     found: list[bool] = []
 
     def both(*values):
-        primals = values[:len(nonzero)]
-        tangents = interleave(values[len(nonzero):], nonzero)
-        outs, out_tangents = run_jvp(core.current_trace(), functools.partial(core.eval_jaxpr, program), primals, tangents)
+        primals = values[: len(nonzero)]
+        tangents = interleave(values[len(nonzero) :], nonzero)
+        outs, out_tangents = run_jvp(
+            core.current_trace(), functools.partial(core.eval_jaxpr, program), primals, tangents
+        )
         out_tangents = _forced(out_tangents, program, force)
         found.extend(t is not ZERO for t in out_tangents)
         return outs + [t for t in out_tangents if t is not ZERO]
@@ -128,8 +132,9 @@ def linearize_program(program: Jaxpr, nonzero: tuple[bool, ...], force: tuple[bo
     return split_function(functools.partial(core.eval_jaxpr, program), program.in_avals, nonzero, program, force)
 
 
-def split_function(function: Callable, avals: Sequence, nonzero: Sequence[bool], program: Jaxpr,
-                   force: Sequence[bool] | None = None) -> Split:
+def split_function(
+    function: Callable, avals: Sequence, nonzero: Sequence[bool], program: Jaxpr, force: Sequence[bool] | None = None
+) -> Split:
     """`linearize_program` of a flat function that computes `program`."""
     cut: dict[str, Any] = {}
 
@@ -160,6 +165,7 @@ def split_function(function: Callable, avals: Sequence, nonzero: Sequence[bool],
 
 def _with_zeros(tangent: Jaxpr, program: Jaxpr, out_nonzero: Sequence[bool], force: Sequence[bool]) -> Jaxpr:
     """The tangent program with zeros among its outputs where `force` wants a tangent that is ZERO."""
+
     def padded(*values):
         outs = interleave(core.eval_jaxpr(tangent, *values), out_nonzero)
         outs = _forced(outs, program, force)
@@ -193,7 +199,9 @@ def transpose_program(program: Jaxpr, linear: tuple[bool, ...], given: tuple[boo
 
 
 @remember
-def batched_program(program: Jaxpr, size: int, dims: tuple, out_dims: tuple | None = None, axis_name: str | None = None):
+def batched_program(
+    program: Jaxpr, size: int, dims: tuple, out_dims: tuple | None = None, axis_name: str | None = None
+):
     """`batch_program`, remembered."""
     return batching.batch_program(program, size, dims, out_dims, axis_name)
 

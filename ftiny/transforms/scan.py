@@ -12,6 +12,7 @@ known scan stacks the residuals of every step as additional ys, the tangents' sc
 residual that does not change from step to step is not stacked, nor is one that is an x or a y already. Transposed,
 the loop runs backwards and its constants' cotangents are summed in the carry.
 """
+
 from __future__ import annotations
 
 import functools
@@ -42,17 +43,31 @@ from ftiny.transforms.programs import (
 from ftiny.transforms.vmap import move_to
 
 
-def bind_scan(program: Jaxpr, consts: Sequence, carry: Sequence, xs: Sequence, length: int, reverse: bool, unroll: int) -> list:
+def bind_scan(
+    program: Jaxpr, consts: Sequence, carry: Sequence, xs: Sequence, length: int, reverse: bool, unroll: int
+) -> list:
     """One scan equation; the consts of `program` become leading constants of the loop."""
     consts = [*program.consts, *consts]
-    return scan_p.bind(*consts, *carry, *xs, jaxpr=closed(program), num_consts=len(consts), num_carry=len(carry),
-                       length=length, reverse=reverse, unroll=unroll)
+    return scan_p.bind(
+        *consts,
+        *carry,
+        *xs,
+        jaxpr=closed(program),
+        num_consts=len(consts),
+        num_carry=len(carry),
+        length=length,
+        reverse=reverse,
+        unroll=unroll,
+    )
 
 
 def _three(values: Sequence, num_consts: int, num_carry: int) -> tuple[list, list, list]:
     """Constants, carry and xs."""
-    return (list(values[:num_consts]), list(values[num_consts:num_consts + num_carry]),
-            list(values[num_consts + num_carry:]))
+    return (
+        list(values[:num_consts]),
+        list(values[num_consts : num_consts + num_carry]),
+        list(values[num_consts + num_carry :]),
+    )
 
 
 def _scan_abstract(*avals, jaxpr: Jaxpr, num_consts, num_carry, length, reverse, unroll):
@@ -86,22 +101,22 @@ def _carry_fixpoint(step: Callable, carry: Sequence[bool]) -> tuple[bool, ...]:
 
 @remember
 def _jvp_body(jaxpr: Jaxpr, num_consts: int, num_carry: int, nonzero: tuple[bool, ...]):
-    """`(body, carry, ys)`: the body with tangents, [consts, dconsts, carry, dcarry, xs, dxs] in, [carry, dcarry, ys, dys]
-    out, and which carries and ys have tangents."""
+    """`(body, carry, ys)`: the body with tangents, [consts, dconsts, carry, dcarry, xs, dxs] in, [carry, dcarry, ys,
+    dys] out, and which carries and ys have tangents."""
     consts, carry, xs = _three(nonzero, num_consts, num_carry)
     num_ys = len(jaxpr.outputs) - num_carry
 
     def transformed(carry):
         return jvp_program(jaxpr, (*consts, *carry, *xs), (*carry, *(False,) * num_ys))
 
-    carry = _carry_fixpoint(lambda c: transformed(c)[1][:num_carry], carry)
+    carry = list(_carry_fixpoint(lambda c: transformed(c)[1][:num_carry], carry))
     program, out_nonzero = transformed(carry)
     count = len(jaxpr.inputs)
     primals = _three(program.inputs[:count], num_consts, num_carry)
     tangents = _three(program.inputs[count:], sum(consts), sum(carry))
     inputs = [var for pair in zip(primals, tangents) for part in pair for var in part]
-    outs, out_tangents = program.outputs[:len(jaxpr.outputs)], program.outputs[len(jaxpr.outputs):]
-    outputs = [*outs[:num_carry], *out_tangents[:sum(carry)], *outs[num_carry:], *out_tangents[sum(carry):]]
+    outs, out_tangents = program.outputs[: len(jaxpr.outputs)], program.outputs[len(jaxpr.outputs) :]
+    outputs = [*outs[:num_carry], *out_tangents[: sum(carry)], *outs[num_carry:], *out_tangents[sum(carry) :]]
     return program.replace(inputs=tuple(inputs), outputs=tuple(outputs)), carry, out_nonzero[num_carry:]
 
 
@@ -114,7 +129,7 @@ def _scan_jvp(primals, tangents, *, jaxpr, num_consts, num_carry, **loop):
     dconsts, dxs = ([t for t in part if t is not ZERO] for part in (dconsts, dxs))
     outs = bind_scan(body, consts + dconsts, carry + dcarry, xs + dxs, **loop)
     carry_out, rest = outs[:num_carry], outs[num_carry:]
-    dcarry_out, rest = rest[:len(dcarry)], rest[len(dcarry):]
+    dcarry_out, rest = rest[: len(dcarry)], rest[len(dcarry) :]
     num_ys = len(jaxpr.outputs) - num_carry
     ys, dys = rest[:num_ys], rest[num_ys:]
     return carry_out + ys, interleave(dcarry_out, carry_nonzero) + interleave(dys, ys_nonzero)
@@ -150,13 +165,16 @@ def _split_scan(jaxpr: Jaxpr, num_consts: int, num_carry: int, nonzero: tuple[bo
     def cut(carry):
         return linearize_program(jaxpr, (*consts, *carry, *xs), (*carry, *(False,) * (num_outs - num_carry)))
 
-    carry = _carry_fixpoint(lambda c: cut(c).out_nonzero[:num_carry], carry)
+    carry = list(_carry_fixpoint(lambda c: cut(c).out_nonzero[:num_carry], carry))
     split = cut(carry)
     known = split.known
     varies = depends_on(known, [i >= num_consts for i in range(len(known.inputs))])
     extra: list = []  # outputs of the known body to stack as additional ys
     hoisted: list = []
-    fixed, stacked, fixed_vars, stacked_vars = [], [], [], []
+    fixed: list = []
+    stacked: list = []
+    fixed_vars: list = []
+    stacked_vars: list = []
 
     def stack(atom) -> tuple[str, int]:
         extra.append(atom)
@@ -175,14 +193,19 @@ def _split_scan(jaxpr: Jaxpr, num_consts: int, num_carry: int, nonzero: tuple[bo
             kind, which = ("y", which - num_carry) if num_carry <= which < num_outs else stack(known.outputs[which])
         (fixed if invariant else stacked).append((kind, which))
         (fixed_vars if invariant else stacked_vars).append(var)
-    tangents = split.tangent.inputs[len(split.sources):]
+    tangents = split.tangent.inputs[len(split.sources) :]
     dconsts, dcarry, dxs = _three(tangents, sum(consts), sum(carry))
     tangent = split.tangent.replace(inputs=(*fixed_vars, *dconsts, *dcarry, *stacked_vars, *dxs))
     once = needed(known.replace(outputs=tuple(hoisted)), [True] * len(hoisted), keep_effects=False)
     return _ScanSplit(
         needed(known.replace(outputs=(*known.outputs[:num_outs], *extra)), [True] * (num_outs + len(extra))),
-        once.replace(inputs=known.inputs[:num_consts]), tangent, tuple(fixed), tuple(stacked),
-        carry, split.out_nonzero[num_carry:])
+        once.replace(inputs=known.inputs[:num_consts]),
+        tangent,
+        tuple(fixed),
+        tuple(stacked),
+        tuple(carry),
+        split.out_nonzero[num_carry:],
+    )
 
 
 def _scan_linearize(trace, primals, tangents, *, jaxpr, num_consts, num_carry, **loop):
@@ -193,8 +216,13 @@ def _scan_linearize(trace, primals, tangents, *, jaxpr, num_consts, num_carry, *
         once = core.eval_jaxpr(split.hoisted, *consts)
         outs = bind_scan(split.known, consts, carry, xs, **loop)
     ys = outs[num_carry:]
-    table = {"const": lambda value: value, "in": lambda i: primals[i], "hoisted": lambda i: once[i],
-             "x": lambda i: xs[i], "y": lambda i: ys[i]}
+    table = {
+        "const": lambda value: value,
+        "in": lambda i: primals[i],
+        "hoisted": lambda i: once[i],
+        "x": lambda i: xs[i],
+        "y": lambda i: ys[i],
+    }
     fixed = [table[kind](which) for kind, which in split.fixed]
     stacked = [table[kind](which) for kind, which in split.stacked]
     dconsts, dcarry, dxs = _three(tangents, num_consts, num_carry)
@@ -203,7 +231,7 @@ def _scan_linearize(trace, primals, tangents, *, jaxpr, num_consts, num_carry, *
         dconsts, dxs = ([t for t in part if t is not ZERO] for part in (dconsts, dxs))
         out_tangents = bind_scan(split.tangent, fixed + dconsts, dcarry, stacked + dxs, **loop)
     found = interleave(out_tangents, (*split.carry_nonzero, *split.ys_nonzero))
-    return outs[:len(jaxpr.outputs)], found
+    return outs[: len(jaxpr.outputs)], found
 
 
 # ---- transposition ------------------------------------------------------------------------------------------------
@@ -216,15 +244,26 @@ def _transposed_body(jaxpr: Jaxpr, num_consts: int, num_carry: int, linear: tupl
     consts, carry, xs = _three(linear, num_consts, num_carry)
     inputs = _three(jaxpr.in_avals, num_consts, num_carry)
     ys = choose(jaxpr.out_avals[num_carry:], given)
-    parts = [choose(inputs[0], consts, False), choose(inputs[0], consts), choose(inputs[1], carry),
-             choose(inputs[1], carry, False), choose(inputs[2], xs, False), ys]
+    parts = [
+        choose(inputs[0], consts, False),
+        choose(inputs[0], consts),
+        choose(inputs[1], carry),
+        choose(inputs[1], carry, False),
+        choose(inputs[2], xs, False),
+        ys,
+    ]
 
     def body(*values):
         taken = iter(values)
-        known_consts, ct_consts, ct_carry, known_carry, known_xs, ct_ys = ([next(taken) for _ in part] for part in parts)
+        known_consts, ct_consts, ct_carry, known_carry, known_xs, ct_ys = (
+            [next(taken) for _ in part] for part in parts
+        )
         cotangents = interleave(ct_carry, carry) + interleave(ct_ys, given)
         found = iter(backward(jaxpr, [*known_consts, *known_carry, *known_xs], cotangents, linear))
-        sums = [ct if new is ZERO else primitives.add(ct, new) for ct, new in zip(ct_consts, [next(found) for _ in ct_consts])]
+        sums = [
+            ct if new is ZERO else primitives.add(ct, new)
+            for ct, new in zip(ct_consts, [next(found) for _ in ct_consts])
+        ]
         carries = [instantiate(next(found), aval) for aval in parts[2]]
         return sums + carries + [instantiate(next(found), aval) for aval in choose(inputs[2], xs)]
 
@@ -260,15 +299,17 @@ def _stacked_carry(jaxpr: Jaxpr, linear: Sequence[bool], num_consts: int, num_ca
         return []
     known = [not c for c in carry]
     body = _known_carry_body(jaxpr, tuple(linear), num_consts, num_carry)
-    outs = bind_scan(body, choose(values[0], consts, False), choose(values[1], known), choose(values[2], xs, False), *loop)
-    return outs[sum(known):]
+    outs = bind_scan(
+        body, choose(values[0], consts, False), choose(values[1], known), choose(values[2], xs, False), *loop
+    )
+    return outs[sum(known) :]
 
 
 @remember
 def _known_carry_body(jaxpr: Jaxpr, linear: tuple[bool, ...], num_consts: int, num_carry: int) -> Jaxpr:
-    known = [not is_linear for is_linear in linear[num_consts:num_consts + num_carry]]
+    known = [not is_linear for is_linear in linear[num_consts : num_consts + num_carry]]
     body = needed(jaxpr, known + [False] * (len(jaxpr.outputs) - num_carry), keep_effects=False)
-    entering = choose(jaxpr.inputs[num_consts:num_consts + num_carry], known)
+    entering = choose(jaxpr.inputs[num_consts : num_consts + num_carry], known)
     return body.replace(inputs=tuple(choose(jaxpr.inputs, linear, False)), outputs=(*body.outputs, *entering))
 
 
@@ -282,9 +323,13 @@ def _scan_batch(axis_size, args, dims, *, jaxpr, num_consts, num_carry, axis_nam
 
     def batched(mapped):
         carry_in = [0 if m else None for m in mapped]
-        return batched_program(jaxpr, axis_size, (*consts, *carry_in, *xs_in), (*carry_in, *(None,) * num_ys), axis_name)
+        return batched_program(
+            jaxpr, axis_size, (*consts, *carry_in, *xs_in), (*carry_in, *(None,) * num_ys), axis_name
+        )
 
-    mapped = _carry_fixpoint(lambda m: [d is not None for d in batched(m)[1][:num_carry]], [d is not None for d in carry])
+    mapped = _carry_fixpoint(
+        lambda m: [d is not None for d in batched(m)[1][:num_carry]], [d is not None for d in carry]
+    )
     body, out_dims = batched(mapped)
     const_values, carry_values, xs_values = _three(args, num_consts, num_carry)
     carry_values = [move_to(x, d, 0, axis_size) if m else x for x, d, m in zip(carry_values, carry, mapped)]
@@ -303,10 +348,12 @@ scan_p = Primitive(
     batch=_scan_batch,
     factors=not_needed("the body of a loop is partitioned, not the loop"),
     lower=Anchor("scan"),
-    effects=lambda params: params["jaxpr"].effects)
+    effects=lambda params: params["jaxpr"].effects,
+)
 scan_p.linearize = _scan_linearize
 scan_p.batch_named = lambda trace, args, dims, **params: _scan_batch(  # type: ignore[attr-defined]
-    trace.size, args, dims, **params, axis_name=trace.axis_name)
+    trace.size, args, dims, **params, axis_name=trace.axis_name
+)
 
 
 # ---- the function -------------------------------------------------------------------------------------------------
@@ -332,12 +379,15 @@ def scan(function: Callable, init, xs=None, length: int | None = None, reverse: 
     x_avals = [core.get_aval(x).update(shape=core.get_aval(x).shape[1:]) for x in x_leaves]
 
     def body(*leaves):
-        carry, x = leaves[:len(carry_leaves)], leaves[len(carry_leaves):]
+        carry, x = leaves[: len(carry_leaves)], leaves[len(carry_leaves) :]
         result = function(tree.unflatten(carry_structure, carry), tree.unflatten(x_structure, x))
         if not isinstance(result, tuple) or len(result) != 2:
-            raise ArgumentError(located(
-                f"scan: {name_of(function)} must return a pair (carry, y), but it returned a {type(result).__name__}; "
-                "return (carry, None) when there is no y"))
+            raise ArgumentError(
+                located(
+                    f"scan: {name_of(function)} must return a pair (carry, y), but it returned a "
+                    f"{type(result).__name__}; return (carry, None) when there is no y"
+                )
+            )
         return result
 
     staged = stage_loop_body("scan", function, body, init, carry_leaves, carry_structure, x_avals)
@@ -364,34 +414,47 @@ def _scan_length(xs, length: int | None) -> int:
     return next(iter(sizes.values()))
 
 
-def stage_loop_body(what: str, function: Callable, body: Callable, init, leaves: Sequence, structure, x_avals: Sequence[Aval]):
+def stage_loop_body(
+    what: str, function: Callable, body: Callable, init, leaves: Sequence, structure, x_avals: Sequence[Aval]
+):
     """Trace a loop's body for a carry like `init`: `(program, carry values, structure of the ys)`.
 
     `body` takes carry and x leaves and gives `(carry, ys)`. A Python number in `init` takes the dtype that the body
     gives back, as it would beside an array.
     """
     avals = [core.get_aval(x) for x in leaves]
+    found = _TracedBody()
     for _ in range(3 if any(aval.scalar for aval in avals) else 1):
-        found: dict[str, Any] = {}
-
-        def flat(avals, *values):
-            carry, ys = body(*values)
-            check = FlatFunction(function, structure)
-            out_leaves = check.flatten_result(carry)
-            found["structure"] = check.out_structure
-            y_leaves = check.flatten_result(ys)
-            found["ys"] = check.out_structure
-            found["avals"] = [core.get_aval(x) for x in out_leaves]
-            return list(map(_as_carry, out_leaves, avals)) + y_leaves
-
-        program = core.stage(functools.partial(flat, avals), [*avals, *x_avals], what)
-        _check_carry_structure(what, function, structure, found["structure"])
-        wanted = [_carry_aval(aval, out) for aval, out in zip(avals, found["avals"])]
+        flat = functools.partial(_flat_body, found, function, structure, body, avals)
+        program = core.stage(flat, [*avals, *x_avals], what)
+        _check_carry_structure(what, function, structure, found.structure)
+        wanted = [_carry_aval(aval, out) for aval, out in zip(avals, found.avals)]
         if wanted == avals:
             break
         avals = wanted
-    _check_carry(what, function, init, avals, found["avals"])
-    return program, [_as_carry(x, aval) for x, aval in zip(leaves, avals)], found["ys"]
+    _check_carry(what, function, init, avals, found.avals)
+    return program, [_as_carry(x, aval) for x, aval in zip(leaves, avals)], found.ys_structure
+
+
+@dataclass
+class _TracedBody:
+    """What tracing a loop's body found out about the carry that it returns."""
+
+    structure: Any = None
+    ys_structure: Any = None
+    avals: Sequence[Aval] = ()
+
+
+def _flat_body(found: _TracedBody, function: Callable, structure, body: Callable, avals: Sequence[Aval], *values):
+    """The body over flat values, noting what it returns in `found`."""
+    carry, ys = body(*values)
+    flat = FlatFunction(function, structure)
+    carry_leaves = flat.flatten_result(carry)
+    found.structure = flat.out_structure
+    y_leaves = flat.flatten_result(ys)
+    found.ys_structure = flat.out_structure
+    found.avals = [core.get_aval(x) for x in carry_leaves]
+    return [_as_carry(x, aval) for x, aval in zip(carry_leaves, avals)] + y_leaves
 
 
 def _carry_aval(aval: Aval, out: Aval) -> Aval:
@@ -414,9 +477,12 @@ def _as_carry(x, aval: Aval):
 
 def _check_carry_structure(what: str, function, structure, found) -> None:
     if found != structure:
-        raise ArgumentError(located(
-            f"{what}: the carry that {name_of(function)} returns must have the structure of the first carry, {structure}, "
-            f"but it has {found}"))
+        raise ArgumentError(
+            located(
+                f"{what}: the carry that {name_of(function)} returns must have the structure of the first carry, "
+                f"{structure}, but it has {found}"
+            )
+        )
 
 
 def _check_carry(what: str, function, init, avals: Sequence[Aval], outs: Sequence[Aval]) -> None:
@@ -424,10 +490,16 @@ def _check_carry(what: str, function, init, avals: Sequence[Aval], outs: Sequenc
     for (path, _), aval, out in zip(tree.leaves_with_path(init), avals, outs):
         name = f"carry{tree.keystr(path)}"
         if aval.shape != out.shape:
-            raise ShapeError(located(
-                f"{what}: {name} has shape {aval.shape}, but {name_of(function)} returns it with shape {out.shape}; the carry "
-                "keeps its shape from step to step"))
+            raise ShapeError(
+                located(
+                    f"{what}: {name} has shape {aval.shape}, but {name_of(function)} returns it with shape "
+                    f"{out.shape}; the carry keeps its shape from step to step"
+                )
+            )
         if aval.dtype != out.dtype and not out.scalar:
-            raise DtypeError(located(
-                f"{what}: {name} has dtype {aval.dtype}, but {name_of(function)} returns it with dtype {out.dtype}; convert "
-                "one of them with .astype"))
+            raise DtypeError(
+                located(
+                    f"{what}: {name} has dtype {aval.dtype}, but {name_of(function)} returns it with dtype "
+                    f"{out.dtype}; convert one of them with .astype"
+                )
+            )

@@ -10,6 +10,7 @@ axis more, computed by one pass over batched primitives, not by a loop:
 axis and only values that are mapped are tracers. With `axis_name` the mapped axis is also a mesh axis of one device:
 collectives over that name reduce, gather or permute along it.
 """
+
 from __future__ import annotations
 
 import functools
@@ -46,9 +47,12 @@ def axis_size(name: str) -> int:
     for known, size in reversed(_named.sizes):
         if known == name:
             return size
-    raise ArgumentError(located(
-        f"no mapped axis is called {name!r} here; known are {[known for known, _ in _named.sizes]}. Name one with "
-        f"vmap(..., axis_name={name!r})"))
+    raise ArgumentError(
+        located(
+            f"no mapped axis is called {name!r} here; known are {[known for known, _ in _named.sizes]}. Name one with "
+            f"vmap(..., axis_name={name!r})"
+        )
+    )
 
 
 @contextmanager
@@ -73,7 +77,7 @@ class BatchTracer(Tracer):
 
     def __init__(self, trace: BatchTrace, value, dim: int):
         aval = core.get_aval(value)
-        super().__init__(trace, aval.update(shape=aval.shape[:dim] + aval.shape[dim + 1:]))
+        super().__init__(trace, aval.update(shape=aval.shape[:dim] + aval.shape[dim + 1 :]))
         self.value, self.dim = value, dim
 
 
@@ -123,8 +127,9 @@ def uses_axis(primitive, params: dict, name: str) -> bool:
     return False
 
 
-def run_batched(parent: Trace, function: Callable, values: Sequence, dims: Sequence, size: int,
-                axis_name: str | None = None) -> tuple[list, list]:
+def run_batched(
+    parent: Trace, function: Callable, values: Sequence, dims: Sequence, size: int, axis_name: str | None = None
+) -> tuple[list, list]:
     """The results of a flat function over mapped values, and the mapped axis (or None) of each."""
     trace = BatchTrace(parent, size, axis_name)
     try:
@@ -152,7 +157,9 @@ def move_to(value, dim: int | None, target: int, size: int):
 # ---- the function -------------------------------------------------------------------------------------------------
 
 
-def vmap(function: Callable, in_axes=0, out_axes=0, axis_name: str | None = None, axis_size: int | None = None) -> Callable:
+def vmap(
+    function: Callable, in_axes=0, out_axes=0, axis_name: str | None = None, axis_size: int | None = None
+) -> Callable:
     """`function` mapped over one axis of its arguments.
 
     in_axes: an integer, None (not mapped) or a pytree prefix of the positional arguments of such; keyword arguments are
@@ -167,8 +174,11 @@ def vmap(function: Callable, in_axes=0, out_axes=0, axis_name: str | None = None
     if isinstance(in_axes, list):
         in_axes = tuple(in_axes)
     if not isinstance(in_axes, (tuple, int, type(None))):
-        raise ArgumentError(located(
-            f"vmap: in_axes must be an integer, None or a tuple with an entry for each argument, not {in_axes!r}"))
+        raise ArgumentError(
+            located(
+                f"vmap: in_axes must be an integer, None or a tuple with an entry for each argument, not {in_axes!r}"
+            )
+        )
 
     @functools.wraps(function)
     def mapped(*args, **kwargs):
@@ -180,8 +190,13 @@ def vmap(function: Callable, in_axes=0, out_axes=0, axis_name: str | None = None
         flat = FlatFunction(function, structure, has_keywords=True)
         values, out_dims = run_batched(core.current_trace(), flat, leaves, dims, size, axis_name)
         targets = _output_dims(out_axes, flat.out_structure, values, name_of(function))
-        return tree.unflatten(flat.out_structure, [
-            _place(value, dim, target, size, name_of(function)) for value, dim, target in zip(values, out_dims, targets)])
+        return tree.unflatten(
+            flat.out_structure,
+            [
+                _place(value, dim, target, size, name_of(function))
+                for value, dim, target in zip(values, out_dims, targets)
+            ],
+        )
 
     return mapped
 
@@ -189,9 +204,12 @@ def vmap(function: Callable, in_axes=0, out_axes=0, axis_name: str | None = None
 def _input_dims(in_axes, args: tuple, kwargs: dict) -> list:
     """The mapped axis of every leaf of `(args, kwargs)`."""
     if isinstance(in_axes, tuple) and len(in_axes) != len(args):
-        raise ArgumentError(located(
-            f"vmap: in_axes has {len(in_axes)} entries, {in_axes}, but the function was called with {len(args)} positional "
-            "arguments; give one entry for each"))
+        raise ArgumentError(
+            located(
+                f"vmap: in_axes has {len(in_axes)} entries, {in_axes}, but the function was called with {len(args)} "
+                "positional arguments; give one entry for each"
+            )
+        )
     dims = []
     for position, argument in enumerate(args):
         prefix = in_axes[position] if isinstance(in_axes, tuple) else in_axes
@@ -209,15 +227,21 @@ def _spread(prefix, full, what: str) -> list:
     try:
         return tree.broadcast_leaves(prefix, full)
     except ValueError as problem:
-        raise ArgumentError(located(
-            f"vmap: {what} has a structure that is no prefix of the value's: {prefix!r} against {tree.structure(full)}"
-        )) from problem
+        raise ArgumentError(
+            located(
+                f"vmap: {what} has a structure that is no prefix of the value's: {prefix!r} against "
+                f"{tree.structure(full)}"
+            )
+        ) from problem
 
 
 def _mapped_size(args: tuple, kwargs: dict, leaves: list, dims: list, size: int | None) -> int:
     """The common size of all mapped axes; the error names every argument and its size."""
-    names = [f"argument {position}{tree.keystr(path)}" for position, argument in enumerate(args)
-             for path, _ in tree.leaves_with_path(argument)]
+    names = [
+        f"argument {position}{tree.keystr(path)}"
+        for position, argument in enumerate(args)
+        for path, _ in tree.leaves_with_path(argument)
+    ]
     names += [f"argument {path[0]}{tree.keystr(path[1:])}" for path, _ in tree.leaves_with_path(kwargs)]
     found: dict[str, tuple[int, int, tuple]] = {}
     for name, leaf, dim in zip(names, leaves, dims):
@@ -230,20 +254,32 @@ def _mapped_size(args: tuple, kwargs: dict, leaves: list, dims: list, size: int 
         found[name] = dim % len(shape), shape[dim], shape
     sizes = {extent for _, extent, _ in found.values()} | (set() if size is None else {size})
     if not sizes:
-        raise ArgumentError(located("vmap: nothing is mapped (every in_axes is None); map an argument or pass axis_size"))
+        raise ArgumentError(
+            located("vmap: nothing is mapped (every in_axes is None); map an argument or pass axis_size")
+        )
     if len(sizes) > 1:
-        lines = [f"  {name}: axis {dim} of shape {shape} has size {extent}" for name, (dim, extent, shape) in found.items()]
+        lines = [
+            f"  {name}: axis {dim} of shape {shape} has size {extent}" for name, (dim, extent, shape) in found.items()
+        ]
         lines += [] if size is None else [f"  axis_size says {size}"]
-        raise ShapeError(located("vmap: the mapped axes must all have one size, but\n" + "\n".join(lines) +
-                                 "\nPass in_axes=None for what is not mapped, or choose other axes with in_axes"))
+        raise ShapeError(
+            located(
+                "vmap: the mapped axes must all have one size, but\n"
+                + "\n".join(lines)
+                + "\nPass in_axes=None for what is not mapped, or choose other axes with in_axes"
+            )
+        )
     return sizes.pop()
 
 
 def _output_dims(out_axes, structure, values: list, function: str) -> list:
     if out_axes is None or isinstance(out_axes, int):
         return [out_axes] * len(values)
-    dims = _spread(out_axes if not isinstance(out_axes, list) else tuple(out_axes),
-                   tree.unflatten(structure, values), f"out_axes of {function}")
+    dims = _spread(
+        out_axes if not isinstance(out_axes, list) else tuple(out_axes),
+        tree.unflatten(structure, values),
+        f"out_axes of {function}",
+    )
     return dims
 
 
@@ -251,17 +287,23 @@ def _place(value, dim: int | None, target: int | None, size: int, function: str)
     """A result with its mapped axis where `out_axes` wants it."""
     if target is None:
         if dim is not None:
-            raise ArgumentError(located(
-                f"vmap: out_axes is None for a result of {function} that depends on mapped values; give it an axis"))
+            raise ArgumentError(
+                located(
+                    f"vmap: out_axes is None for a result of {function} that depends on mapped values; give it an axis"
+                )
+            )
         return value
     ndim = np.ndim(value) if dim is not None else len(core.get_aval(value).shape) + 1
     if not -ndim <= target < ndim:
-        raise ShapeError(located(f"vmap: out_axes {target} is out of bounds for a result of {function} with {ndim} axes"))
+        raise ShapeError(
+            located(f"vmap: out_axes {target} is out of bounds for a result of {function} with {ndim} axes")
+        )
     return move_to(value, dim, target % ndim, size)
 
 
-def batch_program(program: core.Jaxpr, size: int, dims: tuple, out_dims: tuple | None = None,
-                  axis_name: str | None = None) -> tuple[core.Jaxpr, tuple]:
+def batch_program(
+    program: core.Jaxpr, size: int, dims: tuple, out_dims: tuple | None = None, axis_name: str | None = None
+) -> tuple[core.Jaxpr, tuple]:
     """A program of mapped values: `(batched program, mapped axis of each output)`.
 
     `dims` is the mapped axis, or None, of each input. `out_dims` says where outputs have theirs: an axis (unmapped
@@ -270,8 +312,9 @@ def batch_program(program: core.Jaxpr, size: int, dims: tuple, out_dims: tuple |
     found: list = []
 
     def batched(*values):
-        outs, dims_found = run_batched(core.current_trace(), functools.partial(core.eval_jaxpr, program), values, dims,
-                                       size, axis_name)
+        outs, dims_found = run_batched(
+            core.current_trace(), functools.partial(core.eval_jaxpr, program), values, dims, size, axis_name
+        )
         wanted = dims_found
         if out_dims is not None:
             wanted = [None if d is None and w is None else w or 0 for d, w in zip(dims_found, out_dims)]
