@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 from ftiny import numpy as fnp
 from ftiny import tree
 from ftiny.errors import ArgumentError
-from ftiny.numpy.common import convert, dtype_of, is_array, shape_of
+from ftiny.numpy.common import convert, dtype_of, is_array, scalar_literal, shape_of
 from ftiny.source import located
 
 Schedule = Callable[[Any], Any]
@@ -181,9 +181,13 @@ def _adam_step(i, g, m, v, b1: float, b2: float, eps: float):
     """(direction, m, v): running means of the gradient and its square, both corrected for their start at zero."""
     m = (1 - b1) * g + b1 * m
     v = (1 - b2) * fnp.square(g) + b2 * v
-    mean = m / (1 - fnp.asarray(b1, m.dtype) ** (i + 1))
-    square = v / (1 - fnp.asarray(b2, m.dtype) ** (i + 1))
+    mean, square = m / _started(b1, i, m.dtype), v / _started(b2, i, m.dtype)
     return mean / (fnp.sqrt(square) + eps), m, v
+
+
+def _started(decay: float, i, dtype):
+    """1 - decay ** (i + 1): how much of a running mean is not its start at zero."""
+    return 1 - fnp.power(scalar_literal(decay, dtype), i + 1)
 
 
 @optimizer
@@ -221,7 +225,7 @@ def adamax(step_size, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8):
         x, m, u = state
         m = (1 - b1) * g + b1 * m
         u = fnp.maximum(b2 * u, fnp.abs(g))
-        return x - (step_size(i) / (1 - fnp.asarray(b1, m.dtype) ** (i + 1))) * m / (u + eps), m, u
+        return x - step_size(i) / _started(b1, i, m.dtype) * m / (u + eps), m, u
 
     return (lambda x: (x, fnp.zeros_like(x), fnp.zeros_like(x))), update, _first
 

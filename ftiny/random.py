@@ -103,7 +103,8 @@ def _counters(shape: tuple[int, ...]):
 
 @library("shape")
 def _hash(key, shape):
-    return tuple(primitives.threefry2x32(*_halves(key), *_counters(shape)))
+    """Two random words for each number 0, 1, ...; `key` is a key or a pair of its halves."""
+    return tuple(primitives.threefry2x32(*(key if isinstance(key, tuple) else _halves(key)), *_counters(shape)))
 
 
 def split(key, num: int | tuple[int, ...] = 2):
@@ -143,6 +144,10 @@ def bits(key, shape=(), dtype=dtypes.uint32):
 
 @library("shape", "dtype")
 def _bits(key, shape, dtype):
+    return _bits_of(key, shape, dtype)
+
+
+def _bits_of(key, shape, dtype):
     first, second = _hash(key, shape)
     if dtype == dtypes.uint64:
         high = fnp.left_shift(convert(first, dtype), scalar_literal(32, dtype))
@@ -193,11 +198,12 @@ def _uniform(key, minval, maxval, shape, dtype):
     floats = primitives.convert(primitives.bitwise(random, one, op="or"), dtype=dtype, bitcast=True)
     floats = fnp.subtract(floats, scalar_literal(1, dtype))
     low, high = convert(minval, dtype), convert(maxval, dtype)
-    if isinstance(low, np.generic) and isinstance(high, np.generic):
-        low, high = scalar_literal(minval, dtype), scalar_literal(maxval, dtype)
-        width = scalar_literal(high - low, dtype)
-    else:
+    if not (isinstance(low, np.generic) and isinstance(high, np.generic)):
         width = fnp.subtract(high, low)
+    elif (low, high) == (0, 1):
+        return floats
+    else:
+        width = scalar_literal(high - low, dtype)
     return fnp.maximum(low, fnp.add(fnp.multiply(floats, width), low))
 
 
@@ -216,11 +222,17 @@ def randint(key, shape, minval, maxval, dtype=dtypes.int32):
     shape = _shape_for("randint", shape, minval, maxval)
     if wanted.itemsize < 4:
         info = np.iinfo(wanted)
-        minval = fnp.clip(convert(minval, dtypes.int32), int(info.min), int(info.max))
-        maxval = fnp.clip(convert(maxval, dtypes.int32), int(info.min), int(info.max) + 1)
+        minval, maxval = (_limited(bound, int(info.min), int(info.max) + extra) for bound, extra in ((minval, 0), (maxval, 1)))
         return convert(_randint(key, minval, maxval, shape, dtypes.int32), wanted)
     minval, maxval = (_fit_integer(bound, wanted) for bound in (minval, maxval))
     return _randint(key, minval, maxval, shape, wanted)
+
+
+def _limited(bound, low: int, high: int):
+    """`bound` as int32 (a number stays one), limited to the range of a smaller dtype."""
+    if isinstance(bound, int):
+        return np.int32(min(max(bound, low), high))
+    return fnp.clip(convert(bound, dtypes.int32), low, high)
 
 
 def _fit_integer(bound, dtype: np.dtype):
@@ -244,36 +256,53 @@ def _clip_to(x, dtype: np.dtype):
 @library("shape", "dtype")
 def _randint(key, minval, maxval, shape, dtype):
     unsigned = _UNSIGNED[dtype.itemsize]
-    top = np.iinfo(dtype).max
-    # maxval may be one above the largest value of the dtype.
-    beyond = fnp.greater(maxval, scalar_literal(min(top, np.iinfo(dtype_of(maxval)).max), dtype_of(maxval)))
-    minval, maxval = _clip_to(minval, dtype), _clip_to(maxval, dtype)
-    first, second = fnp.unstack(_split(key, (2,)))
-    higher, lower = _bits(first, shape, unsigned), _bits(second, shape, unsigned)
-    one = scalar_literal(1, unsigned)
-    # Converting by bits keeps the difference of a range that is wider than the signed type.
-    span = _as_unsigned(fnp.subtract(maxval, minval), unsigned)
-    span = fnp.where(fnp.less_equal(maxval, minval), one, span)
-    span = fnp.where(fnp.logical_and(beyond, fnp.greater(maxval, minval)), fnp.add(span, one), span)
+    minval, span = _span(minval, maxval, dtype)
     half = scalar_literal(1 << (4 * dtype.itemsize), unsigned)
     # 2 ** bits modulo span, from its square root, so that nothing overflows.
     multiplier = _modulo(half, span)
-    multiplier = _modulo(fnp.multiply(multiplier, multiplier), span)
-    offset = fnp.add(fnp.multiply(_modulo(higher, span), multiplier), _modulo(lower, span))
-    return fnp.add(minval, _as_signed(_modulo(offset, span), dtype))
+    with np.errstate(over="ignore"):
+        multiplier = _modulo(_times(multiplier, multiplier), span)
+    first, second = _hash(key, (2,))
+    higher, lower = (_bits_of((first[i], second[i]), shape, unsigned) for i in (0, 1))
+    offset = _modulo(lower, span)
+    if not (isinstance(multiplier, np.generic) and multiplier == 0):
+        offset = _modulo(fnp.add(fnp.multiply(_modulo(higher, span), multiplier), offset), span)
+    return fnp.add(minval, _reread(offset, dtype))
+
+
+def _span(minval, maxval, dtype: np.dtype):
+    """(minval, maxval - minval as unsigned): 1 for an empty range, 0 for the full one; numbers where both are."""
+    unsigned = _UNSIGNED[dtype.itemsize]
+    if isinstance(minval, np.generic) and isinstance(maxval, np.generic):
+        info = np.iinfo(dtype)
+        low, high = (min(max(int(bound), info.min), info.max + extra) for bound, extra in ((minval, 0), (maxval, 1)))
+        return scalar_literal(low, dtype), scalar_literal(high - low if high > low else 1, unsigned)
+    # maxval may be one above the largest value of the dtype.
+    top = min(np.iinfo(dtype).max, np.iinfo(dtype_of(maxval)).max)
+    beyond = fnp.greater(maxval, scalar_literal(top, dtype_of(maxval)))
+    minval, maxval = _clip_to(minval, dtype), _clip_to(maxval, dtype)
+    nonempty = fnp.greater(maxval, minval)
+    # Reading the bits as unsigned keeps the difference of a range that is wider than the signed type.
+    span = _reread(fnp.subtract(maxval, minval), unsigned)
+    span = fnp.add(span, convert(beyond, unsigned))
+    return minval, fnp.where(nonempty, span, scalar_literal(1, unsigned))
 
 
 def _modulo(x, span):
     """x modulo span, unsigned; a span of 0 stands for 2 ** bits and leaves x as it is."""
-    return primitives.rem(*fnp.broadcast_arrays(x, span)) if shape_of(x) != shape_of(span) and shape_of(span) else \
-        primitives.rem(x, span)
+    if isinstance(span, np.generic) and span == 0:
+        return x
+    if isinstance(x, np.generic) and isinstance(span, np.generic):
+        return x % span
+    return fnp.fmod(x, span)
 
 
-def _as_unsigned(x, unsigned: np.dtype):
-    return x if dtype_of(x) == unsigned else primitives.convert(x, dtype=unsigned, bitcast=True)
+def _times(x, y):
+    return x * y if isinstance(x, np.generic) else fnp.multiply(x, y)
 
 
-def _as_signed(x, dtype: np.dtype):
+def _reread(x, dtype: np.dtype):
+    """The bits of an integer array as another integer dtype of its size."""
     return x if dtype_of(x) == dtype else primitives.convert(x, dtype=dtype, bitcast=True)
 
 
@@ -410,8 +439,9 @@ def _shuffle(key, x, axis):
     size = math.prod(shape_of(x))
     rounds = math.ceil(3 * math.log(max(1, size)) / math.log(2**32 - 1))
     for _ in range(rounds):
-        key, subkey = fnp.unstack(_split(key, (2,)))
-        _, x = primitives.sort(_bits(subkey, shape_of(x), dtypes.uint32), x, axis=axis, num_keys=1, stable=True)
+        first, second = _hash(key, (2,))
+        key, subkey = (first[0], second[0]), (first[1], second[1])
+        _, x = primitives.sort(_bits_of(subkey, shape_of(x), dtypes.uint32), x, axis=axis, num_keys=1, stable=True)
     return x
 
 

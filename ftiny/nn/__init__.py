@@ -178,7 +178,7 @@ def glu(x, axis: int = -1):
 def softmax(x, axis=-1, where=None):
     """exp(x) divided by its sum along `axis` (an integer or a tuple); elements where the mask is false count as 0."""
     x = _float("softmax", x)
-    terms = fnp.exp(x - stop_gradient(_largest(x, axis, where)))
+    terms = fnp.exp(x - _largest(x, axis, where))
     if where is not None:
         terms = fnp.where(where, terms, 0)
     result = terms / fnp.sum(terms, axis=axis, keepdims=True)
@@ -188,12 +188,14 @@ def softmax(x, axis=-1, where=None):
 def log_softmax(x, axis=-1, where=None):
     """log(softmax(x)), without taking the logarithm of small numbers; minus infinity where the mask is false."""
     x = _float("log_softmax", x)
-    shifted = x - stop_gradient(_largest(x, axis, where))
+    shifted = x - _largest(x, axis, where)
     result = shifted - fnp.log(fnp.sum(fnp.exp(shifted), axis=axis, keepdims=True, where=where))
     return result if where is None else fnp.where(where, result, -math.inf)
 
 
 def _largest(x, axis, where):
+    """The largest element, as a constant: subtracting it changes no value, so it needs no derivative."""
+    x = stop_gradient(x)
     if where is None:
         return fnp.max(x, axis=axis, keepdims=True)
     return fnp.max(x, axis=axis, keepdims=True, where=where, initial=-math.inf)

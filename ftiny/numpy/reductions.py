@@ -254,8 +254,8 @@ def logsumexp(x, axis=None, b=None, keepdims: bool = False, where=None):
     (x,) = ufuncs.promote("logsumexp", x, inexact=True)
     x = asarray(x)
     axes = canonical_axes(axis, len(shape_of(x)), "logsumexp")
-    largest = max(ufuncs.real(x), axes, keepdims=True, initial=-math.inf, where=where)
-    shift = stop_gradient(ufuncs.where_scalar(ufuncs.isfinite(largest), largest, constant_like(largest, 0)))
+    largest = max(stop_gradient(ufuncs.real(x)), axes, keepdims=True, initial=-math.inf, where=where)
+    shift = ufuncs.where_scalar(ufuncs.isfinite(largest), largest, constant_like(largest, 0))
     terms = ufuncs.exp(ufuncs.subtract(x, shift))
     if b is not None:
         terms = ufuncs.multiply(terms, b)
