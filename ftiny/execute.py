@@ -2,7 +2,7 @@
 
 Input: a closed program and concrete arrays. Output: arrays. Two tables keep what was compiled: one by the identity
 of the program, which a jitted function asks at every call, and one by its structure (equations and avals, with
-variables renamed), so that a program that is traced anew is not compiled anew:
+variables renamed) and lines, so that a program that is traced anew is not compiled anew:
 
     run(program, [x, y])        # compiled once for the device of x and y, then only run
 
@@ -13,7 +13,7 @@ program of one equation.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,8 @@ from ftiny.array import Array, as_array, interned
 from ftiny.core import Aval, Eqn, EvalTrace, Jaxpr, Literal, Primitive, Var, subprograms
 from ftiny.errors import DeviceError
 from ftiny.lowering import device as devices
-from ftiny.source import current_source, located
+from ftiny.lowering.profile import debug_level
+from ftiny.source import Source, current_source, located
 
 _by_identity: dict[tuple, tuple[Any, Jaxpr]] = {}
 _by_structure: dict[tuple, Any] = {}
@@ -94,6 +95,14 @@ def freeze(value) -> Any:
     return type(value).__name__, value
 
 
+def lines_of(jaxpr: Jaxpr) -> Iterator[Source]:
+    """The sources of all equations of a program, those of its inner programs included."""
+    for eqn in jaxpr.eqns:
+        yield eqn.source
+        for inner in subprograms(eqn):
+            yield from lines_of(inner)
+
+
 def executable_for(jaxpr: Jaxpr, device: devices.Device, donated: tuple[int, ...] = ()):
     """The compiled program for a device, from the tables or compiled now.
 
@@ -105,7 +114,8 @@ def executable_for(jaxpr: Jaxpr, device: devices.Device, donated: tuple[int, ...
     known = _by_identity.get(identity)
     if known is not None:
         return known[0]
-    key = (structure_key(jaxpr), device, donated)
+    # The lines are in the key because the kernel log names them: no program reports the lines of its twin.
+    key = (structure_key(jaxpr), tuple(lines_of(jaxpr)), device, donated)
     with _table_lock:
         lock = _locks.setdefault(key, threading.Lock())
     with lock:  # two threads never compile the same program
@@ -166,6 +176,11 @@ def run(jaxpr: Jaxpr, values: Sequence, out_avals: Sequence[Aval] | None = None)
 # ---- eager equations ------------------------------------------------------------------------------------------------
 
 
+def interprets(device: devices.Device) -> bool:
+    """Whether eager equations run in numpy: where host views cost nothing, since compiling one costs 0.2 s there."""
+    return device.capabilities.host_memory
+
+
 def dispatch(primitive: Primitive, args: Sequence, params: dict) -> list[Array]:
     """The results of one equation on concrete values: what `EvalTrace` does."""
     if primitive.name == "call":
@@ -173,7 +188,7 @@ def dispatch(primitive: Primitive, args: Sequence, params: dict) -> list[Array]:
     device = placement(args)
     avals = [core.get_aval(x) for x in args]
     outs = primitive.infer(avals, params)
-    if not device.capabilities.host_memory:
+    if not interprets(device):
         return _run_equation(primitive, [as_array(x) for x in args], params, outs)
     arrays = [x.host() if type(x) is Array else np.asarray(x, aval.dtype) for x, aval in zip(args, avals)]
     with np.errstate(all="ignore"):
@@ -199,7 +214,9 @@ _equations: dict[tuple, Jaxpr] = {}
 
 def _run_equation(primitive: Primitive, args: Sequence[Array], params: dict, outs: Sequence[Aval]) -> list[Array]:
     """A program of one equation, made once for its parameters and avals."""
-    key = (primitive.name, freeze(params), tuple(x.aval for x in args))
+    # With the kernel log on, the same operation on another line is another program.
+    source = current_source() if debug_level() >= 2 else None
+    key = (primitive.name, freeze(params), tuple(x.aval for x in args), source)
     program = _equations.get(key)
     if program is None:
         inputs = tuple(Var(x.aval) for x in args)

@@ -11,7 +11,7 @@ import pytest
 
 import ftiny
 import ftiny.numpy as fnp
-from ftiny import core, dtypes, errors
+from ftiny import core, dtypes, errors, execute
 
 
 @pytest.fixture(autouse=True, params=["numpy", "opencl"])
@@ -206,3 +206,17 @@ def test_donated_memory_is_reused(device):
     view = np.asarray(y)  # somebody looks at y's memory, so that it must not be written
     np.testing.assert_array_equal(step(y), np.full(100, 3, np.float32))
     np.testing.assert_array_equal(view, np.full(100, 2, np.float32))
+
+
+def test_eager_equations_on_a_device_with_its_own_memory(monkeypatch):
+    """Where the host can not see the memory, one equation is one program, compiled once for its avals."""
+    monkeypatch.setattr(execute, "interprets", lambda device: False)
+    monkeypatch.setattr(execute, "_equations", {})
+    x = fnp.asarray(np.float32([1, 2, 3]))
+    for _ in range(2):
+        y = x * 2.0 + 1
+        np.testing.assert_array_equal(y, [3, 5, 7])
+    assert y._host is not None and len(execute._equations) == 2
+    np.testing.assert_array_equal(fnp.cumsum(y)[1:], [8, 15])
+    np.testing.assert_allclose(ftiny.grad(lambda x: fnp.sum(fnp.sin(x)))(x), np.cos([1, 2, 3]), rtol=1e-6)
+    assert ftiny.lax.fori_loop(0, 3, lambda i, c: c + i, 0).item() == 3
