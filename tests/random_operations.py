@@ -540,7 +540,7 @@ def dynamic_slice(g):
         return
     start = f"{index.name}.ravel()[0]"
     sizes = tuple(int(g.rng.integers(1, extent + 1)) for extent in x.shape)
-    starts = ", ".join([start] + ["0"] * (x.ndim - 1))
+    starts = ", ".join([start] + [f"0 * {start}"] * (x.ndim - 1))
     if g.chance(0.5):
         g.emit(f"lax.dynamic_slice({x.name}, ({starts},), {sizes})", [x, index], sizes, x.dtype, x.bound, x.exact)
     else:
