@@ -157,6 +157,12 @@ def test_narrow_operands_accumulate_wider(dtype: str, target: str) -> None:
     run(matmul(21, 33, 40, "a", dtype, accumulate="int32" if dtype == "int8" else "float32"), target)
 
 
+@pytest.mark.parametrize("epilogue", ["momentum", "in_place", "bias_relu"])
+def test_panels_in_uneven_groups(epilogue: str) -> None:
+    """A panel of 1030 x 32 fills half of what is kept together: 150 columns make groups of two and one edge."""
+    run(matmul(200, 1030, 150, epilogue=epilogue), "cpu")
+
+
 @pytest.mark.parametrize("target", NARROW)
 def test_other_vector_widths_and_many_cores(target: str) -> None:
     run(matmul(70, 33, 90, epilogue="momentum"), target)

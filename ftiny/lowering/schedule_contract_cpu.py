@@ -254,12 +254,15 @@ class _Writer:
         self.packed = self._packs()
 
     def _slice_rows(self, capabilities) -> None:
-        """The work of a work-item: `together` neighbouring panels, as many as stay in cache, so that results of
-        one row are written in long runs; and a slice of the row tiles. Enough work-items for all cores, but
+        """The work of a work-item: `together` neighbouring panels, as many as stay in cache, so that the
+        epilogue walks its arrays in long runs; and a slice of the row tiles. Enough work-items for all cores, but
         slices that read a panel often enough to repay a copy."""
         tile = self.tile
         bytes_per_panel = -(-tile.depth // self.splits) * tile.width * self.dtype.itemsize
         self.together = max(1, min(tile.panels, PANEL_BYTES // bytes_per_panel))
+        # An epilogue that reads whole arrays waits for them: it runs along the rows, over all panels at once.
+        self.late = self.together > 1 and not _transposed(tile) and self._epilogue_arrays() > 2
+        self.pitch = self.together * tile.width if self.late else tile.width
         self.panel_axes = (*tile.vector_outer, Axis("panels.", -(-tile.panels // self.together)))
         self.row_axes = (*tile.row_outer, Axis("row_tile.", tile.row_tiles))
         self.panels = math.prod(a.extent for a in self.panel_axes)
@@ -272,6 +275,13 @@ class _Writer:
         self.per_slice = -(-self.row_tiles // slices)
         self.slices = -(-self.row_tiles // self.per_slice)
 
+    def _epilogue_arrays(self) -> int:
+        """Arrays of the result's size that the epilogue reads or writes."""
+        names = {n.attr[0] for w in self.contraction.writes for n in loads((w.expr,)) if n.attr[1]}
+        names |= {w.value for w in self.contraction.writes}
+        size = math.prod(a.extent for a in self.contraction.grid)
+        return sum(math.prod(self.contraction_value(n).shape) >= size for n in names)
+
     def _packs(self) -> bool:
         tile = self.tile
         dense = all(tile.vector.stride(a) * self.dtype.itemsize <= DENSE_BYTES for a in self.contraction.depth[-1:])
@@ -280,7 +290,7 @@ class _Writer:
 
     def kernel(self) -> Kernel:
         """The kernel; its parameters are the operands and what the epilogue reads and writes."""
-        body: list[Stmt] = [DeclareArray("tile.", self.dtype, self.tile.height * self.tile.width)]
+        body: list[Stmt] = [DeclareArray("tile.", self.dtype, self.tile.height * self.pitch)]
         if self.packed:
             body.append(DeclareArray("packed.", self.dtype, self.together * self.depth_size * self.tile.width))
             body.append(self._pack())
@@ -374,7 +384,11 @@ class _Writer:
         start = _start(at, tile.step, tile.row_axis.extent)
         first_row = simplify(at * tile.step - start)
         inner = {**self.place, **rows, tile.row_axis: start}
-        body = self._panel_loop((*self._accumulate(inner), *self._epilogue(inner, first_row)))
+        accumulate, epilogue = self._accumulate(inner), self._epilogue(inner, first_row)
+        if self.late:
+            body = (*self._panel_loop(accumulate), *epilogue)
+        else:
+            body = self._panel_loop((*accumulate, *epilogue))
         if self.per_slice == 1:
             return body
         first = simplify(group(1, self.slices) * self.per_slice)
@@ -398,7 +412,8 @@ class _Writer:
             body += [Assign(f"c{i}_{j}.", variable(f"c{i}_{j}.", dtype) + variable(f"r{i}.", dtype) *
                             variable(f"v{j}.", dtype)) for j in vectors]
         zero = [Declare(f"c{i}_{j}.", dtype, const(0, dtype), tile.lanes) for i in rows for j in vectors]
-        keep = [Store("tile.", simplify(const(i * tile.width + o) + lane), variable(f"c{i}_{j}.", dtype))
+        kept = self._panel_in_tile() + lane
+        keep = [Store("tile.", simplify(kept + (i * self.pitch + o)), variable(f"c{i}_{j}.", dtype))
                 for i in rows for j, o in enumerate(self._lane_offsets())]
         return (*zero, *self._depth_loops(tuple(body)), *keep)
 
@@ -409,10 +424,14 @@ class _Writer:
             distances = [d + i * self.tile.row.stride(one) for d in distances for i in range(one.extent)]
         return distances
 
+    def _panel_in_tile(self) -> Expr:
+        """Where the panel's sums start in a row of the tile."""
+        return axis_expr(self.panel) * self.tile.width if self.late else const(0)
+
     # ---- the epilogue
 
     def _epilogue(self, place: dict[Axis, Expr], first_row: Expr) -> tuple[Stmt, ...]:
-        """The writes for the tile's elements that no earlier tile has."""
+        """The writes for the elements of the tile (if late, of all panels' tiles) that no earlier tile has."""
         tile = self.tile
         row = Axis("row.", tile.step)
         at = {**place, tile.row_axis: simplify(place[tile.row_axis] + axis_expr(row)),
@@ -429,12 +448,13 @@ class _Writer:
             lane = Axis("lane.", tile.width)
             skip = None if self.first_lane.op == "const" else self.first_lane
             return (For(lane, rows(self._writes(at, number, axis_expr(lane), 1)), skip),)
+        panels = self._panel_loop if self.late else lambda body: body
         whole = self._columns(at, number)
         if self.first_lane.op == "const":
-            return rows(whole)
+            return rows(panels(whole))
         lane = Axis("edge_lane.", tile.width)
         edge = (For(lane, self._writes(at, number, axis_expr(lane), 1), self.first_lane),)
-        return rows((If(simplify(self.first_lane < 1), whole, edge),))
+        return rows(panels((If(simplify(self.first_lane < 1), whole, edge),)))
 
     def _columns(self, at: dict[Axis, Expr], number: Expr) -> tuple[Stmt, ...]:
         """A full row of the tile: vectors, then single lanes."""
@@ -457,7 +477,7 @@ class _Writer:
         place = {**at, tile.vector_axis: simplify(at[tile.vector_axis] + position)}
         if self.splits > 1:
             place[Axis("part.", self.splits)] = self.part
-        total = element("tile.", simplify(number * tile.width + position), self.dtype)
+        total = element("tile.", simplify(number * self.pitch + self._panel_in_tile() + position), self.dtype)
         name = self.contraction.state.name
         writes = [with_sum(placed(w, place), name, total) for w in self.contraction.writes]
         if len(writes) == 1:
