@@ -43,14 +43,19 @@ MIN_ROW = 16
 
 def schedule_block(context: Context, stages: tuple[Stage, ...]) -> bool:
     """Append the kernel and return True, or return False where this schedule does not fit."""
-    nest = context.nest
-    row = max((_row(s) for s in stages), default=0)
-    if row < MIN_ROW or not all(_fits(nest, s) for s in stages) or not _pays(nest, stages):
+    if not takes(context.nest, stages):
         return False
+    row = max(_row(s) for s in stages)
     most = min(context.capabilities.max_threads, 256)
     threads = 1 << max(5, min(most.bit_length() - 1, ((row + 3) // 4 - 1).bit_length()))
     _build(context, stages, min(threads, 1 << (most.bit_length() - 1)))
     return True
+
+
+def takes(nest: LoopNest, stages: tuple[Stage, ...]) -> bool:
+    """Whether a block of threads per grid point is right and good for these stages."""
+    row = max((_row(s) for s in stages), default=0)
+    return row >= MIN_ROW and all(_fits(nest, s) for s in stages) and _pays(nest, stages)
 
 
 def _inner(stage: Stage) -> Axis | None:

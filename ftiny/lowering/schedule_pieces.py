@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from ftiny.lowering.schedule_generic import Context
 
 MIN_RUN = 512
-MIN_PIECE = {True: 4096, False: 32}  # folded elements per piece worth a worker: on a CPU, on a GPU
+# Folded elements worth a worker of their own: a CPU's work-item, a GPU's block of threads, its thread.
+MIN_PIECE, MIN_BLOCK_PIECE, MIN_THREAD_PIECE = 4096, 8192, 8
 
 
 def cut_fold(context: Context, stages: tuple[Stage, ...]) -> tuple[LoopNest, LoopNest, tuple[Value, ...]] | None:
@@ -36,25 +37,25 @@ def cut_fold(context: Context, stages: tuple[Stage, ...]) -> tuple[LoopNest, Loo
     fold, after = found
     nest = context.nest
     cut = fold.over[0] if context.cpu else max(fold.over, key=lambda a: a.extent)
-    count = piece_count(context, fold, cut)
+    count = piece_count(context, stages, cut)
     if count < 2:
         return None
-    # Named after the axis that is cut: a nest that is cut twice has two axes of pieces, and equal ones would be one.
-    piece = Axis(f"{cut.name}.piece", count)
-    length = cut.extent // count
-    run = Axis(f"{cut.name}.run", length)
-    # On a CPU a piece is a run of neighbours, for its vectors; on a GPU pieces are neighbouring threads.
-    position = axis_expr(piece) * length + axis_expr(run) if context.cpu else axis_expr(run) * count + axis_expr(piece)
-    shape = (count, *(a.extent for a in nest.grid))
+    length = -(-cut.extent // count)
+    count = cut.extent // length
+    piece, run = Axis("piece", count), Axis(f"{cut.name}.run", length)
+    position = axis_expr(piece) * length + axis_expr(run)
+    # Where the second nest's threads read along the pieces (a GPU), those lie side by side.
+    order = (piece, *nest.grid) if context.cpu else (*nest.grid, piece)
+    shape = tuple(a.extent for a in order)
     partials = tuple(Value(context.fresh(f"{v.name}.partial"), shape, v.dtype, v.dtype, "global") for v in fold.state)
     over = tuple(run if a == cut else a for a in fold.over)
     step = tuple(substitute(fold.step, {cut: position}))
-    index = tuple(axis_expr(a) for a in (piece, *nest.grid))
+    index = tuple(axis_expr(a) for a in order)
     finish = tuple(Write(p.name, index, load(v.name, (), v.dtype)) for p, v in zip(partials, fold.state))
     first = LoopNest(f"{nest.name}_pieces", (piece, *nest.grid), nest.arguments, (*nest.values, *partials), (
         Fold((), over, fold.state, fold.init, step, fold.combine, finish),), nest.equations)
     second = LoopNest(nest.name, nest.grid, nest.arguments, (*nest.values, *partials),
-                      (*_joined(fold, piece, partials, nest.grid, cut, count * length), *after), nest.equations)
+                      _joined(fold, piece, partials, index, cut, count * length, after), nest.equations)
     return first, second, partials
 
 
@@ -88,38 +89,49 @@ def _only_fold(stages: tuple[Stage, ...]) -> tuple[Fold, tuple[Map, ...]] | None
         (Map((), fold.finish),) if fold.finish else ())
 
 
-def piece_count(context: Context, fold: Fold, cut: Axis) -> int:
+def piece_count(context: Context, stages: tuple[Stage, ...], cut: Axis) -> int:
     """How many pieces: as many as idle workers could take, each with enough to do."""
-    points = math.prod(a.extent for a in context.nest.grid)
+    from ftiny.lowering.schedule_block import takes
+
+    (fold,) = (s for s in stages if isinstance(s, Fold))
+    points = max(1, math.prod(a.extent for a in context.nest.grid))
     elements = math.prod(a.extent for a in fold.over)
     units = context.capabilities.compute_units
     if context.cpu:
-        idle = units * 2 // max(1, points) if points < units * 2 else 1
-        wanted = units * 4 // max(1, points) if idle > 1 else 1
+        wanted = units * 4 // points if points < units * 2 else 1
+        least = MIN_PIECE // points
+    elif takes(context.nest, stages):
+        wanted, least = units * 2 // points, MIN_BLOCK_PIECE
     else:
-        wanted = units * 256 // max(1, points)
-    return max(1, min(wanted, cut.extent // 2, points * elements // MIN_PIECE[context.cpu]))
+        wanted, least = units * 64 // points, MIN_THREAD_PIECE
+    return max(1, min(wanted, cut.extent // 2, elements // max(1, least)))
 
 
-def _joined(fold: Fold, piece: Axis, partials: Iterable[Value], grid: tuple[Axis, ...], cut: Axis,
-            covered: int) -> tuple[Fold, ...]:
-    """The combination of the pieces and, where the pieces do not cover the axis, what is left over."""
-    index = tuple(axis_expr(a) for a in (piece, *grid))
+def _joined(fold: Fold, piece: Axis, partials: Iterable[Value], index: tuple[Expr, ...], cut: Axis, covered: int,
+            after: Iterable[Map]) -> tuple[Stage, ...]:
+    """The combination of the pieces, the fold of what they leave over, and the stages after, which read
+    both together."""
     others = {v.name + OTHER: load(p.name, index, v.dtype) for v, p in zip(fold.state, partials)}
     assert fold.combine is not None
     combined = Fold((), (piece,), fold.state, fold.init, _replaced(fold.combine, others), fold.combine)
     if covered == cut.extent:
-        return (combined,)
-    names = {v.name: Value(f"{v.name}.pieces", (), v.dtype, scope="register") for v in fold.state}
-    early = {n: load(v.name, (), v.dtype) for n, v in names.items()}
-    early |= {n + OTHER: load(v.name + OTHER, (), v.dtype) for n, v in names.items()}
-    first = Fold((), (piece,), tuple(names.values()), fold.init, _replaced(combined.step, early),
-                 _replaced(fold.combine, early))
+        return (combined, *after)
+    names = {v.name: Value(f"{v.name}.rest", (), v.dtype, scope="register") for v in fold.state}
+    fresh = {n: load(v.name, (), v.dtype) for n, v in names.items()}
+    fresh |= {n + OTHER: load(v.name + OTHER, (), v.dtype) for n, v in names.items()}
     rest = Axis(f"{cut.name}.rest", cut.extent - covered)
-    step = tuple(substitute(fold.step, {cut: axis_expr(rest) + const(covered)}))
+    step = _replaced(substitute(fold.step, {cut: axis_expr(rest) + const(covered)}), fresh)
     over = tuple(rest if a == cut else a for a in fold.over)
-    init = tuple(load(names[v.name].name, (), v.dtype) for v in fold.state)
-    return first, Fold((), over, fold.state, init, step, None)
+    left_over = Fold((), over, tuple(names.values()), fold.init, step, _replaced(fold.combine, fresh))
+    both = _replaced(fold.combine, {n + OTHER: load(v.name, (), v.dtype) for n, v in names.items()})
+    total = {v.name: e for v, e in zip(fold.state, both)}
+    return (combined, left_over, *(Map(m.axes, tuple(_reading(w, total) for w in m.writes)) for m in after))
+
+
+def _reading(write: Write, total: dict[str, Expr]) -> Write:
+    roots = _replaced(write.roots(), total)
+    rank = len(write.index)
+    return Write(write.value, roots[:rank], roots[rank], None if write.guard is None else roots[rank + 1], write.update)
 
 
 def _replaced(exprs: Iterable[Expr], loads: dict[str, Expr]) -> tuple[Expr, ...]:
