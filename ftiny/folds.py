@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import math
+
 import numpy as np
 
 from ftiny import contraction, dtypes
@@ -74,7 +76,8 @@ def _reduce_numpy(x, *, op, spec):
 
 def _first(op: str, spread: np.ndarray, folded: int) -> np.ndarray:
     """The flat offset of the first smallest or largest element over the last `folded` axes; NaN wins."""
-    flat = spread.reshape(spread.shape[:spread.ndim - folded] + (-1,))
+    kept = spread.ndim - folded
+    flat = spread.reshape((*spread.shape[:kept], math.prod(spread.shape[kept:])))
     return np.asarray((np.argmin if op == "argmin" else np.argmax)(flat, axis=-1))
 
 
@@ -433,7 +436,7 @@ def _sort_numpy(*xs, axis, num_keys, stable):
 
 
 def _sort_jvp(primals, tangents, *, axis, num_keys, stable):
-    if all(t is ZERO for t in tangents):
+    if all(t is ZERO for t in tangents) or 0 in p.shape_of(primals[0]):
         return sort(*primals, axis=axis, num_keys=num_keys, stable=stable), list(tangents)
     places = p.iota(p.shape_of(primals[0]), dtypes.int32, axis)
     *outs, order = sort(*primals, places, axis=axis, num_keys=num_keys, stable=stable)
