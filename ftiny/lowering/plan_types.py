@@ -30,7 +30,7 @@ import base64
 import importlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
@@ -522,8 +522,11 @@ def _check_loop(step: Loop, plan: Plan) -> None:
         _require(len(set(trio)) == 3, plan, f"carry {trio} must be three buffers")
     inputs = step.constants + step.carry_in + step.xs
     slices = step.trips if step.kind == "scan" else 1
+    # By position: one buffer may be a constant, read whole, and one of xs.
+    whole = len(step.constants + step.carry_in)
+    sliced = [*range(whole, len(inputs)), *range(len(inputs) + len(step.carry_out), len(inputs + step.carry_out + step.ys))]
     _check_nested(
-        step.body, inputs, step.carry_out + step.ys, step.scratch, plan, step.xs + step.ys, slices
+        step.body, inputs, step.carry_out + step.ys, step.scratch, plan, sliced, slices
     )
     _require(
         (step.cond is not None) == (step.kind == "while"), plan, "cond belongs to a while loop"
@@ -543,7 +546,7 @@ def _check_nested(
     outs: tuple[str, ...],
     scratch: str | None,
     plan: Plan,
-    sliced: tuple[str, ...] = (),
+    sliced: Sequence[int] = (),
     slices: int = 1,
 ) -> None:
     check_plan(inner)
@@ -566,8 +569,8 @@ def _check_nested(
             f"has {len(inner.results)} results, {len(outs)} wanted",
         )
         pairs += zip(inner.results, outs)
-    for inside, outside in pairs:
-        have = plan.buffer(outside).nbytes // (max(slices, 1) if outside in sliced else 1)
+    for position, (inside, outside) in enumerate(pairs):
+        have = plan.buffer(outside).nbytes // (max(slices, 1) if position in sliced else 1)
         need = inner.buffer(inside).nbytes
         _require(
             have >= need or slices == 0, inner, f"{inside} needs {need} bytes, {outside} has {have}"
