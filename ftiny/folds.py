@@ -8,9 +8,8 @@ Worked example: `reduce_axes(x, (1,), "sum")` of an x with aval f32[2,3] binds `
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
