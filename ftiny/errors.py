@@ -50,5 +50,9 @@ class DeviceError(FtinyError, RuntimeError):
     """A device is missing, or a driver call failed."""
 
 
+class CallbackError(FtinyError, RuntimeError):
+    """A Python function that a program calls on the host raised an exception, which is its `__cause__`."""
+
+
 class DataError(FtinyError, FileNotFoundError):
     """A data set was not found; the message lists where it was looked for."""

@@ -153,7 +153,8 @@ class KernelParam:
 @dataclass(frozen=True)
 class KernelSource:
     """Source text of one kernel. `grid` counts blocks, `block` threads; `flops` and `bytes` are of one launch;
-    `equations` are the numbers of the jaxpr's equations that it computes."""
+    `equations` are the numbers of the jaxpr's equations that it computes. `alone`: a user's text, which may define
+    any name and is never compiled together with others."""
 
     name: str
     text: str
@@ -165,6 +166,7 @@ class KernelSource:
     flops: int = 0
     bytes: int = 0
     equations: tuple[int, ...] = ()
+    alone: bool = False
 
     def __str__(self) -> str:
         params = ", ".join(
@@ -628,7 +630,7 @@ def nested_plans(plan: Plan) -> Iterator[Plan]:
 
 # ---------------------------------------------------------------- JSON
 
-FORMAT = 1  # raised whenever the fields of the types above change
+FORMAT = 2  # raised whenever the fields of the types above change
 
 
 def plan_to_json(plan: Plan) -> str:
