@@ -92,13 +92,13 @@ def schedule_contract(nest: LoopNest, capabilities) -> Scheduled | None:
 
     Args:
         nest: a checked loop nest.
-        capabilities: of the device; `dialect` chooses between register tiles ('opencl' on a CPU) and
-            shared-memory tiles ('cuda', and OpenCL devices without host memory).
+        capabilities: of the device; register tiles on CPUs (OpenCL with host memory or vectors),
+            shared-memory tiles on all else.
     """
     contraction = contraction_of(nest)
     if contraction is None:
         return None
-    if capabilities.dialect == "opencl" and capabilities.host_memory:
+    if capabilities.dialect == "opencl" and (capabilities.host_memory or capabilities.vector_width > 1):
         from ftiny.lowering.schedule_contract_cpu import schedule_cpu
 
         return schedule_cpu(contraction, capabilities)

@@ -108,12 +108,13 @@ BLOCKS = (
 
 
 def schedule_cuda(contraction: Contraction, capabilities) -> Scheduled | None:
-    """Kernels for the contraction, or None for a product with a vector, which ordinary folds do as well."""
-    if not contraction.rows or not contraction.columns:
+    """Kernels for the contraction, or None for a product with a vector, which ordinary folds do as well, and
+    for a device with small blocks."""
+    if not contraction.rows or not contraction.columns or capabilities.max_threads < THREADS:
         return None
     contraction = _oriented(contraction)
     block = choose_block(contraction, capabilities)
-    return schedule_block(contraction, block, capabilities)
+    return None if block is None else schedule_block(contraction, block, capabilities)
 
 
 def schedule_block(contraction: Contraction, block: Block, capabilities) -> Scheduled:
@@ -135,9 +136,9 @@ def _oriented(contraction: Contraction) -> Contraction:
 # --------------------------------------------------------------------------------- the choice
 
 
-def choose_block(contraction: Contraction, capabilities) -> Block:
-    """The block and split with the least estimated time."""
-    return min(_blocks(contraction, capabilities), key=lambda b: _cycles(contraction, b, capabilities))
+def choose_block(contraction: Contraction, capabilities) -> Block | None:
+    """The block and split with the least estimated time; None if the device has no room for any."""
+    return min(_blocks(contraction, capabilities), key=lambda b: _cycles(contraction, b, capabilities), default=None)
 
 
 def _blocks(contraction: Contraction, capabilities) -> Iterator[Block]:
