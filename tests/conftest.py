@@ -1,4 +1,5 @@
 """What every test gets: jax on the CPU, a private kernel cache, fixed seeds, and devices that skip with a reason."""
+
 from __future__ import annotations
 
 import random

@@ -1,4 +1,5 @@
 """Rows of the operation table: ftiny.lax, ftiny.nn and ftiny.random."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -9,8 +10,28 @@ BINARY = "f32[3,5] f32[3,5]; f32[] f32[]; i32[7] i32[7]@above_one; bf16[3] bf16[
 
 # ---- lax: elementwise -----------------------------------------------------------------------------------------
 
-for name in ("abs", "neg", "sign", "floor", "ceil", "exp", "exp2", "expm1", "sin", "cos", "tanh", "sinh", "cosh", "asinh", "atan",
-             "erf", "erfc", "logistic", "square", "is_finite"):
+for name in (
+    "abs",
+    "neg",
+    "sign",
+    "floor",
+    "ceil",
+    "exp",
+    "exp2",
+    "expm1",
+    "sin",
+    "cos",
+    "tanh",
+    "sinh",
+    "cosh",
+    "asinh",
+    "atan",
+    "erf",
+    "erfc",
+    "logistic",
+    "square",
+    "is_finite",
+):
     row(f"lax.{name}", UNARY, smooth=name not in ("abs", "sign", "floor", "ceil"))
 row("lax.round", UNARY, lambda m, x: m.lax.round(x, m.lax.RoundingMethod.TO_NEAREST_EVEN), grad=False)
 for name in ("log", "sqrt", "rsqrt", "cbrt"):
@@ -39,8 +60,12 @@ row("lax.population_count", "i32[7]; u8[5]")
 row("lax.clz", "i32[7]; u32[5]")
 row("lax.select", "bool[3,5] f32[3,5] f32[3,5]; bool[4] i32[4] i32[4]")
 row("lax.clamp", "f32[]@small f32[3,5] f32[]@above_one", smooth=False)
-row("lax.convert_element_type", "f32[3,5]; i32[4]; f32[15]!", lambda m, x: [m.lax.convert_element_type(x, t) for t in ("int32", "int8", "uint8", "bfloat16", "float16")],
-    grad=False)
+row(
+    "lax.convert_element_type",
+    "f32[3,5]; i32[4]; f32[15]!",
+    lambda m, x: [m.lax.convert_element_type(x, t) for t in ("int32", "int8", "uint8", "bfloat16", "float16")],
+    grad=False,
+)
 row("lax.bitcast_convert_type", "f32[3,5]", lambda m, x: m.lax.bitcast_convert_type(x, "int32"), grad=False)
 row("lax.complex", "f32[3,5] f32[3,5]", grad=False)
 for name in ("real", "imag", "conj"):
@@ -64,12 +89,28 @@ for number, config in enumerate([((1, 2, 0), (0, 1, 2)), ((-1, 2, 1), (2, -1, 0)
 row("lax.slice", "f32[5,7]", lambda m, x: m.lax.slice(x, (1, 0), (4, 7), (1, 3)))
 row("lax.slice_in_dim", "f32[5,7]", lambda m, x: m.lax.slice_in_dim(x, 1, 6, 2, axis=1))
 row("lax.index_in_dim", "f32[5,7]", lambda m, x: m.lax.index_in_dim(x, 2, axis=1))
-row("lax.dynamic_slice", "f32[5,7] i32[]<4 i32[]<6; f32[5,7] i32[] i32[]", lambda m, x, i, j: m.lax.dynamic_slice(x, (i, j), (2, 3)))
+row(
+    "lax.dynamic_slice",
+    "f32[5,7] i32[]<4 i32[]<6; f32[5,7] i32[] i32[]",
+    lambda m, x, i, j: m.lax.dynamic_slice(x, (i, j), (2, 3)),
+)
 row("lax.dynamic_slice_in_dim", "f32[5,7] i32[]<4", lambda m, x, i: m.lax.dynamic_slice_in_dim(x, i, 3, axis=1))
 row("lax.dynamic_index_in_dim", "f32[5,7] i32[]<4", lambda m, x, i: m.lax.dynamic_index_in_dim(x, i, axis=1))
-row("lax.dynamic_update_slice", "f32[5,7] f32[2,3] i32[]<4 i32[]<6; i32[5,4] i32[5,1] i32[] i32[]", lambda m, x, u, i, j: m.lax.dynamic_update_slice(x, u, (i, j)))
-row("lax.dynamic_update_slice_in_dim", "f32[5,7] f32[5,2] i32[]<4", lambda m, x, u, i: m.lax.dynamic_update_slice_in_dim(x, u, i, axis=1))
-row("lax.dynamic_update_index_in_dim", "f32[5,7] f32[5] i32[]<4", lambda m, x, u, i: m.lax.dynamic_update_index_in_dim(x, u, i, axis=1))
+row(
+    "lax.dynamic_update_slice",
+    "f32[5,7] f32[2,3] i32[]<4 i32[]<6; i32[5,4] i32[5,1] i32[] i32[]",
+    lambda m, x, u, i, j: m.lax.dynamic_update_slice(x, u, (i, j)),
+)
+row(
+    "lax.dynamic_update_slice_in_dim",
+    "f32[5,7] f32[5,2] i32[]<4",
+    lambda m, x, u, i: m.lax.dynamic_update_slice_in_dim(x, u, i, axis=1),
+)
+row(
+    "lax.dynamic_update_index_in_dim",
+    "f32[5,7] f32[5] i32[]<4",
+    lambda m, x, u, i: m.lax.dynamic_update_index_in_dim(x, u, i, axis=1),
+)
 
 
 def _gather(m, x, i):
@@ -78,17 +119,36 @@ def _gather(m, x, i):
 
 
 def _scatter_dims(m):
-    return m.lax.ScatterDimensionNumbers(update_window_dims=(1,), inserted_window_dims=(0,), scatter_dims_to_operand_dims=(0,))
+    return m.lax.ScatterDimensionNumbers(
+        update_window_dims=(1,), inserted_window_dims=(0,), scatter_dims_to_operand_dims=(0,)
+    )
 
 
 row("lax.gather", "f32[5,6] i32[4,2]<3; f32[5,6] i32[4,2]", _gather)
 for name in ("scatter", "scatter_add", "scatter_min", "scatter_max"):
-    row(f"lax.{name}", "f32[5,3] f32[2,3]", lambda m, x, u, name=name: getattr(m.lax, name)(
-        x, np.array([[3], [1]], np.int32), u, _scatter_dims(m)), smooth=False, grad=name in ("scatter", "scatter_add"))
-row("lax.scatter_mul", "f32[5,3] f32[2,3]", lambda m, x, u: m.lax.scatter_mul(
-    x, np.array([[3], [1]], np.int32), u, _scatter_dims(m), unique_indices=True), smooth=False)
-row("lax.scatter_add:repeated", "f32[5,3] i32[4,1]<3 f32[4,3]", lambda m, x, i, u: m.lax.scatter_add(x, i, u, _scatter_dims(m)))
-row("lax.scatter_add:outside", "f32[5,3] i32[4,1]<9 f32[4,3]", lambda m, x, i, u: m.lax.scatter_add(x, i, u, _scatter_dims(m), mode="drop"))
+    row(
+        f"lax.{name}",
+        "f32[5,3] f32[2,3]",
+        lambda m, x, u, name=name: getattr(m.lax, name)(x, np.array([[3], [1]], np.int32), u, _scatter_dims(m)),
+        smooth=False,
+        grad=name in ("scatter", "scatter_add"),
+    )
+row(
+    "lax.scatter_mul",
+    "f32[5,3] f32[2,3]",
+    lambda m, x, u: m.lax.scatter_mul(x, np.array([[3], [1]], np.int32), u, _scatter_dims(m), unique_indices=True),
+    smooth=False,
+)
+row(
+    "lax.scatter_add:repeated",
+    "f32[5,3] i32[4,1]<3 f32[4,3]",
+    lambda m, x, i, u: m.lax.scatter_add(x, i, u, _scatter_dims(m)),
+)
+row(
+    "lax.scatter_add:outside",
+    "f32[5,3] i32[4,1]<9 f32[4,3]",
+    lambda m, x, i, u: m.lax.scatter_add(x, i, u, _scatter_dims(m), mode="drop"),
+)
 row("lax.sort", "f32[3,5]; i32[9]<4; f32[15]!", lambda m, x: m.lax.sort(x, dimension=0), smooth=False)
 row("lax.sort:keys", "i32[9]<3 f32[9]", lambda m, k, x: m.lax.sort((k, x), dimension=0, num_keys=1), smooth=False)
 row("lax.sort_key_val", "f32[9] f32[9]", lambda m, k, x: m.lax.sort_key_val(k, x), smooth=False)
@@ -97,19 +157,37 @@ row("lax.top_k", "f32[3,7]; i32[9]<4", lambda m, x: m.lax.top_k(x, 3), smooth=Fa
 # ---- lax: folds and products ----------------------------------------------------------------------------------
 
 for name in ("reduce_sum", "reduce_prod", "reduce_max", "reduce_min"):
-    row(f"lax.{name}", "f32[3,5]; f32[2,3,4]", lambda m, x, name=name: getattr(m.lax, name)(x, (1,)), smooth=name not in ("reduce_max", "reduce_min"))
+    row(
+        f"lax.{name}",
+        "f32[3,5]; f32[2,3,4]",
+        lambda m, x, name=name: getattr(m.lax, name)(x, (1,)),
+        smooth=name not in ("reduce_max", "reduce_min"),
+    )
 for name in ("reduce_and", "reduce_or", "reduce_xor"):
     row(f"lax.{name}", "bool[3,5]; i32[3,5]", lambda m, x, name=name: getattr(m.lax, name)(x, (1,)))
 for name in ("argmax", "argmin"):
     row(f"lax.{name}", "f32[3,5]; i32[4,6]<3; f32[3,5]!", lambda m, x, name=name: getattr(m.lax, name)(x, 1, "int32"))
 for name in ("cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp"):
-    row(f"lax.{name}", "f32[3,5]; f32[7,2]; f32[0,3]", lambda m, x, name=name: [getattr(m.lax, name)(x, 0), getattr(m.lax, name)(x, 1, reverse=True)],
-        smooth=name not in ("cummax", "cummin"))
+    row(
+        f"lax.{name}",
+        "f32[3,5]; f32[7,2]; f32[0,3]",
+        lambda m, x, name=name: [getattr(m.lax, name)(x, 0), getattr(m.lax, name)(x, 1, reverse=True)],
+        smooth=name not in ("cummax", "cummin"),
+    )
 row("lax.dot", "f32[3,5] f32[5,4]; f32[5] f32[5]; f32[3,5] f32[5]", tolerance=2e-5)
 row("lax.batch_matmul", "f32[2,3,5] f32[2,5,4]", tolerance=2e-5)
-row("lax.dot_general", "f32[2,3,5] f32[5,2,4]", lambda m, x, y: m.lax.dot_general(x, y, (((2,), (0,)), ((0,), (1,)))), tolerance=2e-5)
-row("lax.dot_general:bf16", "bf16[3,5] bf16[5,4]; i8[3,5] i8[5,4]", lambda m, x, y: m.lax.dot_general(
-    x, y, (((1,), (0,)), ((), ())), preferred_element_type="float32"), grad=False)
+row(
+    "lax.dot_general",
+    "f32[2,3,5] f32[5,2,4]",
+    lambda m, x, y: m.lax.dot_general(x, y, (((2,), (0,)), ((0,), (1,)))),
+    tolerance=2e-5,
+)
+row(
+    "lax.dot_general:bf16",
+    "bf16[3,5] bf16[5,4]; i8[3,5] i8[5,4]",
+    lambda m, x, y: m.lax.dot_general(x, y, (((1,), (0,)), ((), ())), preferred_element_type="float32"),
+    grad=False,
+)
 
 CONVOLUTIONS = {  # (samples, keyword arguments)
     "1d": ("f32[2,3,9] f32[4,3,3]", dict(window_strides=(1,), padding="SAME")),
@@ -120,46 +198,105 @@ CONVOLUTIONS = {  # (samples, keyword arguments)
     "negative padding": ("f32[1,2,7,8] f32[3,2,3,3]", dict(window_strides=(1, 1), padding=((-1, 1), (1, -2)))),
     "groups": ("f32[2,4,5,5] f32[6,2,3,3]", dict(window_strides=(1, 1), padding="SAME", feature_group_count=2)),
     "depthwise": ("f32[2,3,6] f32[3,1,3]", dict(window_strides=(1,), padding="SAME", feature_group_count=3)),
-    "NHWC": ("f32[2,7,6,3] f32[3,3,3,4]", dict(window_strides=(1, 1), padding="SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))),
+    "NHWC": (
+        "f32[2,7,6,3] f32[3,3,3,4]",
+        dict(window_strides=(1, 1), padding="SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")),
+    ),
     "3d": ("f32[1,2,4,3,5] f32[2,2,2,2,3]", dict(window_strides=(1, 1, 2), padding="SAME")),
     "batch groups": ("f32[4,2,6] f32[4,2,3]", dict(window_strides=(1,), padding="VALID", batch_group_count=2)),
 }
 for name, (samples, options) in CONVOLUTIONS.items():
-    row(f"lax.conv_general_dilated:{name}", samples, lambda m, x, w, options=options: m.lax.conv_general_dilated(x, w, **options),
-        tolerance=5e-5)
+    row(
+        f"lax.conv_general_dilated:{name}",
+        samples,
+        lambda m, x, w, options=options: m.lax.conv_general_dilated(x, w, **options),
+        tolerance=5e-5,
+    )
 row("lax.conv", "f32[2,3,7,6] f32[4,3,3,2]", lambda m, x, w: m.lax.conv(x, w, (2, 1), "SAME"), tolerance=5e-5)
-row("lax.conv_transpose", "f32[2,5,4,3] f32[3,2,3,4]; f32[1,4,4,2] f32[2,2,2,3]", lambda m, x, w: [
-    m.lax.conv_transpose(x, w, (2, 3), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")) for padding in ("SAME", "VALID")], tolerance=5e-5)
+row(
+    "lax.conv_transpose",
+    "f32[2,5,4,3] f32[3,2,3,4]; f32[1,4,4,2] f32[2,2,2,3]",
+    lambda m, x, w: [
+        m.lax.conv_transpose(x, w, (2, 3), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        for padding in ("SAME", "VALID")
+    ],
+    tolerance=5e-5,
+)
 for name, start, combine in (("sum", 0.0, "add"), ("max", -np.inf, "max"), ("min", np.inf, "min")):
-    row(f"lax.reduce_window:{name}", "f32[2,7,6]; f32[1,5,5]", lambda m, x, start=start, combine=combine: [
-        m.lax.reduce_window(x, start, getattr(m.lax, combine), (1, 3, 2), (1, 2, 2), "VALID"),
-        m.lax.reduce_window(x, start, getattr(m.lax, combine), (1, 2, 2), (1, 1, 1), "SAME")], smooth=name == "sum")
+    row(
+        f"lax.reduce_window:{name}",
+        "f32[2,7,6]; f32[1,5,5]",
+        lambda m, x, start=start, combine=combine: [
+            m.lax.reduce_window(x, start, getattr(m.lax, combine), (1, 3, 2), (1, 2, 2), "VALID"),
+            m.lax.reduce_window(x, start, getattr(m.lax, combine), (1, 2, 2), (1, 1, 1), "SAME"),
+        ],
+        smooth=name == "sum",
+    )
 row("lax.reduce", "f32[3,5]", lambda m, x: m.lax.reduce(x, np.float32(0), m.lax.add, (1,)))
 row("lax.associative_scan", "f32[7,2]", lambda m, x: m.lax.associative_scan(lambda a, b: a + b, x))
 
 # ---- lax: control flow ----------------------------------------------------------------------------------------
 
 row("lax.scan", "f32[3] f32[5,3]", lambda m, c, xs: m.lax.scan(lambda c, x: (m.numpy.tanh(c + x), c * x), c, xs))
-row("lax.scan:reverse", "f32[3] f32[5,3]", lambda m, c, xs: m.lax.scan(lambda c, x: (0.5 * c + x, c), c, xs, reverse=True))
+row(
+    "lax.scan:reverse",
+    "f32[3] f32[5,3]",
+    lambda m, c, xs: m.lax.scan(lambda c, x: (0.5 * c + x, c), c, xs, reverse=True),
+)
 row("lax.scan:no inputs", "f32[3]", lambda m, c: m.lax.scan(lambda c, _: (m.numpy.sin(c), c), c, None, length=4))
 row("lax.map", "f32[5,3]", lambda m, xs: m.lax.map(lambda x: x * m.numpy.sum(x), xs))
-row("lax.fori_loop", "f32[3]", lambda m, x: m.lax.fori_loop(0, 4, lambda i, c: m.numpy.sin(c) + i, x), smooth=False, grad=False)
-row("lax.while_loop", "f32[3]", lambda m, x: m.lax.while_loop(lambda c: m.numpy.sum(c * c) < 20.0, lambda c: 1.5 * c + 0.1, x),
-    grad=False, domain=(0.1, 1.0))
-row("lax.cond", "bool[] f32[3]; i32[]<2 f32[3]", lambda m, p, x: m.lax.cond(p, lambda x: m.numpy.sin(x), lambda x: x * x, x))
-row("lax.switch", "i32[]<3 f32[3]; i32[] f32[3]", lambda m, i, x: m.lax.switch(
-    i, [lambda x: m.numpy.sin(x), lambda x: x * x, lambda x: -x], x))
+row(
+    "lax.fori_loop",
+    "f32[3]",
+    lambda m, x: m.lax.fori_loop(0, 4, lambda i, c: m.numpy.sin(c) + i, x),
+    smooth=False,
+    grad=False,
+)
+row(
+    "lax.while_loop",
+    "f32[3]",
+    lambda m, x: m.lax.while_loop(lambda c: m.numpy.sum(c * c) < 20.0, lambda c: 1.5 * c + 0.1, x),
+    grad=False,
+    domain=(0.1, 1.0),
+)
+row(
+    "lax.cond",
+    "bool[] f32[3]; i32[]<2 f32[3]",
+    lambda m, p, x: m.lax.cond(p, lambda x: m.numpy.sin(x), lambda x: x * x, x),
+)
+row(
+    "lax.switch",
+    "i32[]<3 f32[3]; i32[] f32[3]",
+    lambda m, i, x: m.lax.switch(i, [lambda x: m.numpy.sin(x), lambda x: x * x, lambda x: -x], x),
+)
 
 # ---- nn -------------------------------------------------------------------------------------------------------
 
-for name in ("softplus", "sigmoid", "silu", "swish", "log_sigmoid", "soft_sign", "gelu", "mish", "tanh", "elu", "celu", "selu"):
+for name in (
+    "softplus",
+    "sigmoid",
+    "silu",
+    "swish",
+    "log_sigmoid",
+    "soft_sign",
+    "gelu",
+    "mish",
+    "tanh",
+    "elu",
+    "celu",
+    "selu",
+):
     row(f"nn.{name}", UNARY + "; f32[15]!")
 row("nn.gelu:exact", UNARY, lambda m, x: m.nn.gelu(x, approximate=False))
 for name in ("relu", "relu6", "leaky_relu", "hard_sigmoid", "hard_tanh", "hard_silu", "hard_swish"):
     row(f"nn.{name}", UNARY, smooth=False)
 row("nn.glu", "f32[3,4]", lambda m, x: m.nn.glu(x))
 for name in ("softmax", "log_softmax"):
-    row(f"nn.{name}", "f32[3,5]; f32[7]; bf16[4,9]; f32[2,3,4]", lambda m, x, name=name: [getattr(m.nn, name)(x), getattr(m.nn, name)(x, axis=0)])
+    row(
+        f"nn.{name}",
+        "f32[3,5]; f32[7]; bf16[4,9]; f32[2,3,4]",
+        lambda m, x, name=name: [getattr(m.nn, name)(x), getattr(m.nn, name)(x, axis=0)],
+    )
     row(f"nn.{name}:large", "f32[9,1025]", lambda m, x, name=name: getattr(m.nn, name)(x), smooth=False)
 row("nn.logsumexp", "f32[3,5]; f32[7]", lambda m, x: [m.nn.logsumexp(x), m.nn.logsumexp(x, axis=0, keepdims=True)])
 row("nn.standardize", "f32[3,5]; f32[7]")

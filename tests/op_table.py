@@ -8,6 +8,7 @@ Samples are separated by `;`, arguments by blanks, each `dtype[shape]` with an o
 0..4, `f32[3]@positive` from a named interval, `f32[9]!` is the list of special values (NaN, infinities, zeros, halves).
 The rows stand in op_rows_numpy.py and op_rows_lax.py; those of the families are made here from ftiny/families.py.
 """
+
 from __future__ import annotations
 
 import math
@@ -19,12 +20,27 @@ from functools import cache
 import ml_dtypes
 import numpy as np
 
-DTYPES = {"bool": np.bool_, "f16": np.float16, "f32": np.float32, "f64": np.float64, "bf16": ml_dtypes.bfloat16,
-          "c64": np.complex64, "c128": np.complex128}
-DTYPES |= {f"{letter}{bits}": np.dtype(f"{name}{bits}") for letter, name in (("i", "int"), ("u", "uint"))
-           for bits in (8, 16, 32, 64)}
-DOMAINS = {"positive": (0.2, 3.0), "unit": (-0.9, 0.9), "above_one": (1.1, 4.0), "small": (-0.5, 0.5),
-           "probability": (0.05, 0.95)}
+DTYPES = {
+    "bool": np.bool_,
+    "f16": np.float16,
+    "f32": np.float32,
+    "f64": np.float64,
+    "bf16": ml_dtypes.bfloat16,
+    "c64": np.complex64,
+    "c128": np.complex128,
+}
+DTYPES |= {
+    f"{letter}{bits}": np.dtype(f"{name}{bits}")
+    for letter, name in (("i", "int"), ("u", "uint"))
+    for bits in (8, 16, 32, 64)
+}
+DOMAINS = {
+    "positive": (0.2, 3.0),
+    "unit": (-0.9, 0.9),
+    "above_one": (1.1, 4.0),
+    "small": (-0.5, 0.5),
+    "probability": (0.05, 0.95),
+}
 SPECIAL = (np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1.5, 2.5, -2.5, 1e10, -1e10, 1e-20)
 _ARGUMENT = re.compile(r"(\w+)\[([\d,]*)\](?:<(\d+)|@(\w+)|(!))?$")
 
@@ -167,23 +183,43 @@ def _add_families() -> None:
     def add(family, fn, kinds, arity, jax_name, key, **options):
         samples = _family_samples(fn, kinds, arity)
         primitive = getattr(primitives, family)
-        row(f"{family}.{fn}", samples, lambda m, *xs: primitive(*xs, **{key: fn}),
-            jax=lambda m, *xs: _dotted(jax_name)(*xs), **options)
+        row(
+            f"{family}.{fn}",
+            samples,
+            lambda m, *xs: primitive(*xs, **{key: fn}),
+            jax=lambda m, *xs: _dotted(jax_name)(*xs),
+            **options,
+        )
 
     for fn, entry in families.MATH.items():
         kinds = entry.kinds.replace("b", "").replace("c", "") if fn != "conj" else "fc"
         kinds = kinds or entry.kinds
         kinds = "c" if fn in ("real", "imag", "conj") else kinds
-        add("math", fn, kinds, entry.arity, entry.jax_name, "fn", domain=entry.domain, grad=entry.partials != () and
-            kinds != "c" and fn not in ("nextafter", "complex"), tolerance=max(1e-5, 5 * entry.tolerance),
-            smooth=fn not in ("abs", "digamma", "lgamma"))
-    for family, table, key in (("compare", families.COMPARE, "dir"), ("minmax", families.MINMAX, "op"),
-                               ("bitwise", families.BITWISE, "op")):
+        add(
+            "math",
+            fn,
+            kinds,
+            entry.arity,
+            entry.jax_name,
+            "fn",
+            domain=entry.domain,
+            grad=entry.partials != () and kinds != "c" and fn not in ("nextafter", "complex"),
+            tolerance=max(1e-5, 5 * entry.tolerance),
+            smooth=fn not in ("abs", "digamma", "lgamma"),
+        )
+    for family, table, key in (
+        ("compare", families.COMPARE, "dir"),
+        ("minmax", families.MINMAX, "op"),
+        ("bitwise", families.BITWISE, "op"),
+    ):
         for fn, entry in table.items():
             if fn.startswith("shift"):
-                row(f"bitwise.{fn}", "i32[7]<9 i32[7]<5; u8[5] u8[5]<7; i8[9] i8[9]<7",
+                row(
+                    f"bitwise.{fn}",
+                    "i32[7]<9 i32[7]<5; u8[5] u8[5]<7; i8[9] i8[9]<7",
                     lambda m, x, y, fn=fn: primitives.bitwise(x, y, op=fn),
-                    jax=lambda m, x, y, path=entry.jax_name: _dotted(path)(x, y))
+                    jax=lambda m, x, y, path=entry.jax_name: _dotted(path)(x, y),
+                )
             else:
                 add(family, fn, entry.kinds.replace("c", ""), entry.arity, entry.jax_name, key, smooth=False)
 

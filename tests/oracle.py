@@ -3,6 +3,7 @@
 `jax_library()` and `ftiny_library()` give a namespace with numpy, lax, nn, random and the transformations, so that one
 expression of a test runs in both: `(lambda m, x: m.nn.softmax(x))(jax_library(), x)`. Import this before jax.
 """
+
 from __future__ import annotations
 
 import os
@@ -11,8 +12,10 @@ from types import SimpleNamespace
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # The reference programs run once each, so what counts is the time that XLA takes to compile them.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
-                                   "--xla_cpu_use_fusion_emitters=false")
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false",
+)
 
 NAMES = ("jit", "vmap", "grad", "value_and_grad", "jvp", "vjp")
 
@@ -23,8 +26,15 @@ def jax_library() -> SimpleNamespace:
     import jax
     import jax.scipy.special
 
-    return SimpleNamespace(numpy=jax.numpy, lax=jax.lax, nn=jax.nn, random=jax.random, special=jax.scipy.special,
-                           is_jax=True, **{name: getattr(jax, name) for name in NAMES})
+    return SimpleNamespace(
+        numpy=jax.numpy,
+        lax=jax.lax,
+        nn=jax.nn,
+        random=jax.random,
+        special=jax.scipy.special,
+        is_jax=True,
+        **{name: getattr(jax, name) for name in NAMES},
+    )
 
 
 @cache
@@ -36,5 +46,12 @@ def ftiny_library() -> SimpleNamespace:
     import ftiny.numpy
     import ftiny.random
 
-    return SimpleNamespace(numpy=ftiny.numpy, lax=ftiny.lax, nn=ftiny.nn, random=ftiny.random, special=ftiny.lax,
-                           is_jax=False, **{name: getattr(ftiny, name) for name in NAMES})
+    return SimpleNamespace(
+        numpy=ftiny.numpy,
+        lax=ftiny.lax,
+        nn=ftiny.nn,
+        random=ftiny.random,
+        special=ftiny.lax,
+        is_jax=False,
+        **{name: getattr(ftiny, name) for name in NAMES},
+    )

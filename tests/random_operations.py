@@ -6,6 +6,7 @@ line of Python text with the shape, dtype and bound of its result; it emits noth
     @operation(weight=2)
     def transpose(g):        # emits for example  d = np.transpose(c, (1, 0))
 """
+
 from __future__ import annotations
 
 import math
@@ -15,10 +16,12 @@ OPERATIONS: list = []
 
 def operation(weight: float = 1.0):
     """Register an operation, drawn with this weight."""
+
     def register(function):
         function.weight = weight
         OPERATIONS.append(function)
         return function
+
     return register
 
 
@@ -26,13 +29,26 @@ def operation(weight: float = 1.0):
 
 # text, bound of the result as a function of the operand's
 UNARY = (
-    ("np.sin({})", lambda b: 1.0), ("np.cos({})", lambda b: 1.0), ("np.tanh({})", lambda b: 1.0),
-    ("np.exp(np.tanh({}))", lambda b: 2.8), ("np.log1p(np.square({}))", lambda b: b), ("nn.sigmoid({})", lambda b: 1.0),
-    ("np.sqrt(1 + np.square({}))", lambda b: 1 + b), ("-{}", lambda b: b), ("np.square({})", lambda b: b * b),
-    ("lax.erf({})", lambda b: 1.0), ("np.arctan({})", lambda b: 1.6), ("np.arcsinh({})", lambda b: b),
-    ("lax.rsqrt({} * {} + 0.5)", lambda b: 1.5), ("np.expm1(nn.sigmoid({}))", lambda b: 1.8),
-    ("nn.gelu({})", lambda b: b), ("nn.softplus({})", lambda b: b + 1), ("nn.silu({})", lambda b: b),
-    ("{} ** 3", lambda b: b ** 3), ("np.arctanh(0.5 * np.tanh({}))", lambda b: 0.6), ("2 ** {}", lambda b: 2 ** min(b, 9)),
+    ("np.sin({})", lambda b: 1.0),
+    ("np.cos({})", lambda b: 1.0),
+    ("np.tanh({})", lambda b: 1.0),
+    ("np.exp(np.tanh({}))", lambda b: 2.8),
+    ("np.log1p(np.square({}))", lambda b: b),
+    ("nn.sigmoid({})", lambda b: 1.0),
+    ("np.sqrt(1 + np.square({}))", lambda b: 1 + b),
+    ("-{}", lambda b: b),
+    ("np.square({})", lambda b: b * b),
+    ("lax.erf({})", lambda b: 1.0),
+    ("np.arctan({})", lambda b: 1.6),
+    ("np.arcsinh({})", lambda b: b),
+    ("lax.rsqrt({} * {} + 0.5)", lambda b: 1.5),
+    ("np.expm1(nn.sigmoid({}))", lambda b: 1.8),
+    ("nn.gelu({})", lambda b: b),
+    ("nn.softplus({})", lambda b: b + 1),
+    ("nn.silu({})", lambda b: b),
+    ("{} ** 3", lambda b: b**3),
+    ("np.arctanh(0.5 * np.tanh({}))", lambda b: 0.6),
+    ("2 ** {}", lambda b: 2 ** min(b, 9)),
 )
 
 
@@ -42,7 +58,9 @@ def unary(g):
     x = g.a_float()
     if x:
         text, bound = g.choose(UNARY)
-        g.emit(text.format(x.name, x.name), [x], x.shape, x.dtype, bound(x.bound), x.exact and text == "-{}", x.distinct)
+        g.emit(
+            text.format(x.name, x.name), [x], x.shape, x.dtype, bound(x.bound), x.exact and text == "-{}", x.distinct
+        )
 
 
 @operation(2)
@@ -50,8 +68,19 @@ def with_jumps(g):
     """A function that jumps or has a corner, of a value that no rounding has touched."""
     x = g.a_float(lambda v: v.exact)
     if x:
-        text = g.choose(("np.abs({})", "np.floor({})", "np.sign({})", "nn.relu({})", "np.ceil({})", "np.round({})",
-                         "np.clip({}, -0.9, 1.3)", "nn.leaky_relu({})", "lax.stop_gradient({})"))
+        text = g.choose(
+            (
+                "np.abs({})",
+                "np.floor({})",
+                "np.sign({})",
+                "nn.relu({})",
+                "np.ceil({})",
+                "np.round({})",
+                "np.clip({}, -0.9, 1.3)",
+                "nn.leaky_relu({})",
+                "lax.stop_gradient({})",
+            )
+        )
         exact = "leaky" not in text
         g.emit(text.format(x.name), [x], x.shape, x.dtype, x.bound + 1, exact, "stop" in text and x.distinct)
 
@@ -61,8 +90,17 @@ def with_scalar(g):
     """A value and a Python scalar."""
     x = g.a_float()
     if x:
-        text, bound = g.choose((("{} + 1.5", 1.5), ("2 - {}", 2), ("{} * 0.7", 0), ("1 + 3 * {}", 2 * x.bound + 1),
-                                ("1.5 / (2 + np.square({}))", 0), ("np.maximum({}, 0.37)", 0), ("{} / 3", 0)))
+        text, bound = g.choose(
+            (
+                ("{} + 1.5", 1.5),
+                ("2 - {}", 2),
+                ("{} * 0.7", 0),
+                ("1 + 3 * {}", 2 * x.bound + 1),
+                ("1.5 / (2 + np.square({}))", 0),
+                ("np.maximum({}, 0.37)", 0),
+                ("{} / 3", 0),
+            )
+        )
         g.emit(text.format(x.name), [x], x.shape, x.dtype, x.bound + bound)
 
 
@@ -82,9 +120,16 @@ def binary(g):
     x = g.a_float()
     y = x and g.a_float(lambda v: v.dtype == x.dtype and _broadcastable(v, x))
     if y:
-        text, bound = g.choose((("{} + {}", x.bound + y.bound), ("{} - {}", x.bound + y.bound),
-                                ("{} * {}", x.bound * y.bound), ("{} / (1.5 + np.square({}))", x.bound),
-                                ("np.arctan2({}, 3 + np.square({}))", 1.6), ("np.logaddexp({}, {})", x.bound + y.bound)))
+        text, bound = g.choose(
+            (
+                ("{} + {}", x.bound + y.bound),
+                ("{} - {}", x.bound + y.bound),
+                ("{} * {}", x.bound * y.bound),
+                ("{} / (1.5 + np.square({}))", x.bound),
+                ("np.arctan2({}, 3 + np.square({}))", 1.6),
+                ("np.logaddexp({}, {})", x.bound + y.bound),
+            )
+        )
         g.emit(text.format(x.name, y.name), [x, y], _broadcast(x, y), x.dtype, bound)
 
 
@@ -126,8 +171,20 @@ def integers(g):
     x = g.value(lambda v: v.is_int)
     y = x and g.value(lambda v: v.dtype == x.dtype and _broadcastable(v, x))
     if y:
-        text = g.choose(("{} + {}", "{} * {}", "{} - {}", "{} & {}", "{} | {}", "{} ^ {}", "{} // (3 + 0 * {})",
-                         "np.maximum({}, {})", "{} % (0 * {} + 5)", "lax.rem({}, {} * 0 + 3)"))
+        text = g.choose(
+            (
+                "{} + {}",
+                "{} * {}",
+                "{} - {}",
+                "{} & {}",
+                "{} | {}",
+                "{} ^ {}",
+                "{} // (3 + 0 * {})",
+                "np.maximum({}, {})",
+                "{} % (0 * {} + 5)",
+                "lax.rem({}, {} * 0 + 3)",
+            )
+        )
         if text.startswith("lax") and x.shape != y.shape:
             return
         g.emit(text.format(x.name, y.name), [x, y], _broadcast(x, y), x.dtype, exact=True)
@@ -215,7 +272,7 @@ def expand_or_squeeze(g):
     ones = [a for a, extent in enumerate(x.shape) if extent == 1]
     if ones and g.chance(0.6):
         axis = g.choose(ones)
-        _same(g, x, f"np.squeeze({x.name}, axis={axis})", x.shape[:axis] + x.shape[axis + 1:])
+        _same(g, x, f"np.squeeze({x.name}, axis={axis})", x.shape[:axis] + x.shape[axis + 1 :])
     elif x.ndim < 4:
         axis = int(g.rng.integers(x.ndim + 1))
         _same(g, x, f"np.expand_dims({x.name}, {axis})", x.shape[:axis] + (1,) + x.shape[axis:])
@@ -257,8 +314,12 @@ def pad(g):
         shape = tuple(low + extent + high for (low, high), extent in zip(widths, x.shape))
         text = f"np.pad({x.name}, {widths}, constant_values={number})"
     else:
-        config = tuple((int(g.rng.integers(-1, 3)), int(g.rng.integers(-1, 3)), int(g.rng.integers(3))) for _ in x.shape)
-        shape = tuple(low + extent + max(extent - 1, 0) * inside + high for (low, high, inside), extent in zip(config, x.shape))
+        config = tuple(
+            (int(g.rng.integers(-1, 3)), int(g.rng.integers(-1, 3)), int(g.rng.integers(3))) for _ in x.shape
+        )
+        shape = tuple(
+            low + extent + max(extent - 1, 0) * inside + high for (low, high, inside), extent in zip(config, x.shape)
+        )
         if min(shape) < 0 or math.prod(shape) > 4000:
             return
         text = f"lax.pad({x.name}, np.asarray({number}, {x.name}.dtype), {config})"
@@ -272,14 +333,25 @@ def concatenate(g):
     if not x:
         return
     axis = int(g.rng.integers(x.ndim))
-    y = g.value(lambda v: v.dtype == x.dtype and v.ndim == x.ndim
-                and all(m == n for a, (m, n) in enumerate(zip(v.shape, x.shape)) if a != axis))
+    y = g.value(
+        lambda v: (
+            v.dtype == x.dtype
+            and v.ndim == x.ndim
+            and all(m == n for a, (m, n) in enumerate(zip(v.shape, x.shape)) if a != axis)
+        )
+    )
     shape = tuple(m + n if a == axis else m for a, (m, n) in enumerate(zip(x.shape, y.shape)))
     names = [x.name, y.name] if g.chance(0.8) else [y.name, x.name, y.name]
     extra = y.shape[axis] if len(names) == 3 else 0
     shape = tuple(extent + (extra if a == axis else 0) for a, extent in enumerate(shape))
-    g.emit(f"np.concatenate([{', '.join(names)}], axis={axis})", [x, y], shape, x.dtype, max(x.bound, y.bound),
-           x.exact and y.exact)
+    g.emit(
+        f"np.concatenate([{', '.join(names)}], axis={axis})",
+        [x, y],
+        shape,
+        x.dtype,
+        max(x.bound, y.bound),
+        x.exact and y.exact,
+    )
 
 
 @operation(0.8)
@@ -289,8 +361,14 @@ def stack(g):
     y = x and g.value(lambda v: v.dtype == x.dtype and v.shape == x.shape)
     if y:
         axis = int(g.rng.integers(x.ndim + 1))
-        g.emit(f"np.stack([{x.name}, {y.name}], axis={axis})", [x, y], x.shape[:axis] + (2,) + x.shape[axis:], x.dtype,
-               max(x.bound, y.bound), x.exact and y.exact)
+        g.emit(
+            f"np.stack([{x.name}, {y.name}], axis={axis})",
+            [x, y],
+            x.shape[:axis] + (2,) + x.shape[axis:],
+            x.dtype,
+            max(x.bound, y.bound),
+            x.exact and y.exact,
+        )
 
 
 @operation(1)
@@ -302,7 +380,7 @@ def rearrange(g):
     axis = g.an_axis(x)
     kind = int(g.rng.integers(5))
     at = axis % x.ndim
-    longer = x.shape[:at] + (2 * x.shape[at],) + x.shape[at + 1:]
+    longer = x.shape[:at] + (2 * x.shape[at],) + x.shape[at + 1 :]
     if kind == 0:
         _same(g, x, f"np.flip({x.name}, axis={axis})", x.shape)
     elif kind == 1:
@@ -336,10 +414,16 @@ def reduce_float(g):
     if not x:
         return
     axes, keep, shape, folded = _axes(g, x)
-    options = [("np.sum({}, axis={}, keepdims={})", x.bound * folded), ("np.sum(np.square({}), axis={}, keepdims={})", 99)]
+    options = [
+        ("np.sum({}, axis={}, keepdims={})", x.bound * folded),
+        ("np.sum(np.square({}), axis={}, keepdims={})", 99),
+    ]
     if folded:
-        options += [("np.mean({}, axis={}, keepdims={})", x.bound), ("np.var({}, axis={}, keepdims={})", x.bound ** 2),
-                    ("nn.logsumexp({}, axis={}, keepdims={})", x.bound + math.log(folded))]
+        options += [
+            ("np.mean({}, axis={}, keepdims={})", x.bound),
+            ("np.var({}, axis={}, keepdims={})", x.bound**2),
+            ("nn.logsumexp({}, axis={}, keepdims={})", x.bound + math.log(folded)),
+        ]
     if folded <= 8:
         options.append(("np.prod(np.cos({}), axis={}, keepdims={})", 1))
     text, bound = g.choose(options)
@@ -360,10 +444,17 @@ def reduce_exact(g):
         if x.shape[axis] == 0:
             return
         at = axis % x.ndim
-        g.emit(f"np.{g.choose(('argmax', 'argmin'))}({x.name}, axis={axis}).astype('int32')", [x],
-               x.shape[:at] + x.shape[at + 1:], "int32", exact=True)
+        g.emit(
+            f"np.{g.choose(('argmax', 'argmin'))}({x.name}, axis={axis}).astype('int32')",
+            [x],
+            x.shape[:at] + x.shape[at + 1 :],
+            "int32",
+            exact=True,
+        )
     else:
-        g.emit(f"np.{g.choose(('max', 'min'))}({x.name}, axis={axes}, keepdims={keep})", [x], shape, x.dtype, x.bound, True)
+        g.emit(
+            f"np.{g.choose(('max', 'min'))}({x.name}, axis={axes}, keepdims={keep})", [x], shape, x.dtype, x.bound, True
+        )
 
 
 @operation(0.8)
@@ -387,9 +478,12 @@ def row_function(g):
         return
     axis = g.an_axis(x)
     extent = x.shape[axis]
-    options = [("nn.softmax({x}, axis={a})", 1), ("nn.log_softmax({x}, axis={a})", 2 * x.bound + math.log(extent)),
-               ("np.cumsum({x}, axis={a})", x.bound * extent),
-               ("({x} - np.mean({x}, {a}, keepdims=True)) / np.sqrt(0.1 + np.var({x}, {a}, keepdims=True))", 3)]
+    options = [
+        ("nn.softmax({x}, axis={a})", 1),
+        ("nn.log_softmax({x}, axis={a})", 2 * x.bound + math.log(extent)),
+        ("np.cumsum({x}, axis={a})", x.bound * extent),
+        ("({x} - np.mean({x}, {a}, keepdims=True)) / np.sqrt(0.1 + np.var({x}, {a}, keepdims=True))", 3),
+    ]
     if extent <= 8:
         options.append(("np.cumprod(np.cos({x}), axis={a})", 1))
     if x.distinct and x.exact:
@@ -428,7 +522,13 @@ def matmul(g):
     elif z and g.chance(0.7):
         g.emit(f"np.dot({x.name}, {z.name})", [x, z], x.shape[:-1], x.dtype, bound * z.bound)
     elif x.size <= 600:
-        g.emit(f"np.matmul({x.name}, np.swapaxes({x.name}, -1, -2))", [x], (*x.shape[:-1], x.shape[-2]), x.dtype, bound * x.bound)
+        g.emit(
+            f"np.matmul({x.name}, np.swapaxes({x.name}, -1, -2))",
+            [x],
+            (*x.shape[:-1], x.shape[-2]),
+            x.dtype,
+            bound * x.bound,
+        )
 
 
 @operation(1.2)
@@ -438,8 +538,13 @@ def einsum(g):
     y = x and g.a_float(lambda v: v.dtype == x.dtype and v.shape == x.shape)
     if not y:
         return
-    rule = g.choose({1: ("a,b->ab", "a,a->", "a,a->a"), 2: ("ab,cb->ac", "ab,ab->b", "ab,ac->bc", "ab,ab->ba"),
-                     3: ("abc,abd->acd", "abc,abc->ca", "abc,adc->abd", "abc,dbc->ad")}[x.ndim])
+    rule = g.choose(
+        {
+            1: ("a,b->ab", "a,a->", "a,a->a"),
+            2: ("ab,cb->ac", "ab,ab->b", "ab,ac->bc", "ab,ab->ba"),
+            3: ("abc,abd->acd", "abc,abc->ca", "abc,adc->abd", "abc,dbc->ad"),
+        }[x.ndim]
+    )
     left, right = rule.split("->")[0].split(",")
     extents = dict(zip(left, x.shape)) | {letter: n for letter, n in zip(right, y.shape) if letter not in left}
     shape = tuple(extents[letter] for letter in rule.split("->")[1])
@@ -460,12 +565,19 @@ def convolution(g):
     strides = tuple(int(g.rng.integers(1, 3)) for _ in spatial)
     pads = tuple((int(g.rng.integers(2)), int(g.rng.integers(2))) for _ in spatial)
     dilation = tuple(1 if g.chance(0.7) else 2 for _ in spatial)
-    sizes = tuple((n + low + high - ((t - 1) * d + 1)) // s + 1
-                  for n, (low, high), t, d, s in zip(spatial, pads, taps, dilation, strides))
+    sizes = tuple(
+        (n + low + high - ((t - 1) * d + 1)) // s + 1
+        for n, (low, high), t, d, s in zip(spatial, pads, taps, dilation, strides)
+    )
     if min(sizes) < 1:
         return
-    g.emit(f"lax.conv_general_dilated({x.name}, {kernel}, {strides}, {pads}, rhs_dilation={dilation})", [x],
-           (batch, min(batch, 2), *sizes), x.dtype, x.bound ** 2 * channels * math.prod(taps))
+    g.emit(
+        f"lax.conv_general_dilated({x.name}, {kernel}, {strides}, {pads}, rhs_dilation={dilation})",
+        [x],
+        (batch, min(batch, 2), *sizes),
+        x.dtype,
+        x.bound**2 * channels * math.prod(taps),
+    )
 
 
 @operation(0.8)
@@ -478,9 +590,17 @@ def pool(g):
     strides = tuple(int(g.rng.integers(1, 3)) for _ in x.shape)
     shape = tuple((n - w) // s + 1 for n, w, s in zip(x.shape, window, strides))
     if x.exact and x.distinct and g.chance(0.6):
-        text, bound, exact = f"lax.reduce_window({x.name}, -np.inf, lax.max, {window}, {strides}, 'VALID')", x.bound, True
+        text, bound, exact = (
+            f"lax.reduce_window({x.name}, -np.inf, lax.max, {window}, {strides}, 'VALID')",
+            x.bound,
+            True,
+        )
     else:
-        text, bound, exact = f"lax.reduce_window({x.name}, 0., lax.add, {window}, {strides}, 'VALID')", 9 * x.bound, False
+        text, bound, exact = (
+            f"lax.reduce_window({x.name}, 0., lax.add, {window}, {strides}, 'VALID')",
+            9 * x.bound,
+            False,
+        )
     if x.dtype in ("float32", "float64"):
         g.emit(text, [x], shape, x.dtype, bound, exact)
 
@@ -512,8 +632,14 @@ def take_along_axis(g):
     x = g.value(lambda v: v.ndim >= 1 and v.shape[-1] > 0)
     index = x and g.value(lambda v: v.dtype == "int32" and v.ndim == x.ndim and v.shape[:-1] == x.shape[:-1])
     if index:
-        g.emit(f"np.take_along_axis({x.name}, {index.name} % {x.shape[-1]}, axis=-1)", [x, index], index.shape, x.dtype,
-               x.bound, x.exact)
+        g.emit(
+            f"np.take_along_axis({x.name}, {index.name} % {x.shape[-1]}, axis=-1)",
+            [x, index],
+            index.shape,
+            x.dtype,
+            x.bound,
+            x.exact,
+        )
 
 
 @operation(1)
@@ -528,7 +654,13 @@ def scatter(g):
     if method == "add" and g.chance(0.5):
         rows += rows[:1]
     unique = ", unique_indices=True" if method == "multiply" else ""
-    g.emit(f"{x.name}.at[np.array({rows})].{method}(0.5 * np.sin({x.name}[:1]){unique})", [x], x.shape, x.dtype, x.bound * 2)
+    g.emit(
+        f"{x.name}.at[np.array({rows})].{method}(0.5 * np.sin({x.name}[:1]){unique})",
+        [x],
+        x.shape,
+        x.dtype,
+        x.bound * 2,
+    )
 
 
 @operation(0.8)
@@ -545,8 +677,13 @@ def dynamic_slice(g):
         g.emit(f"lax.dynamic_slice({x.name}, ({starts},), {sizes})", [x, index], sizes, x.dtype, x.bound, x.exact)
     else:
         piece = ", ".join(f":{s}" for s in sizes)
-        g.emit(f"lax.dynamic_update_slice({x.name}, np.cos({x.name}[{piece}]), ({starts},))", [x, index], x.shape, x.dtype,
-               x.bound)
+        g.emit(
+            f"lax.dynamic_update_slice({x.name}, np.cos({x.name}[{piece}]), ({starts},))",
+            [x, index],
+            x.shape,
+            x.dtype,
+            x.bound,
+        )
 
 
 @operation(0.6)
@@ -555,7 +692,9 @@ def scan(g):
     x = g.a_float(lambda v: v.ndim >= 1 and 0 < v.shape[0] <= 8 and v.size and v.dtype in ("float32", "float64"))
     if x:
         body = "lambda c, r: (0.5 * c + np.sin(r), c * r)"
-        g.emit(f"lax.scan({body}, np.zeros({x.shape[1:]}, '{x.dtype}'), {x.name})[1]", [x], x.shape, x.dtype, 2 * x.bound)
+        g.emit(
+            f"lax.scan({body}, np.zeros({x.shape[1:]}, '{x.dtype}'), {x.name})[1]", [x], x.shape, x.dtype, 2 * x.bound
+        )
 
 
 @operation(0.6)
@@ -564,8 +703,13 @@ def cond(g):
     x = g.a_float(lambda v: v.dtype in ("float32", "float64"))
     chooser = x and g.value(lambda v: v.exact and v.size and v.dtype != "bool")
     if chooser:
-        g.emit(f"lax.cond({chooser.name}.ravel()[0] > 0, lambda t: np.sin(t), lambda t: t * t, {x.name})", [chooser, x],
-               x.shape, x.dtype, max(1, x.bound ** 2))
+        g.emit(
+            f"lax.cond({chooser.name}.ravel()[0] > 0, lambda t: np.sin(t), lambda t: t * t, {x.name})",
+            [chooser, x],
+            x.shape,
+            x.dtype,
+            max(1, x.bound**2),
+        )
 
 
 @operation(0.8)
@@ -574,8 +718,12 @@ def mapped(g):
     x = g.a_float(lambda v: v.ndim >= 2 and v.size and v.dtype in ("float32", "float64"))
     if x:
         axis = int(g.rng.integers(x.ndim))
-        rest = x.shape[:axis] + x.shape[axis + 1:]
-        body, shape, bound = g.choose((("lambda r: np.sum(r * r, axis=0)", rest[1:], rest[0] * x.bound ** 2),
-                                       ("lambda r: np.cumsum(np.sin(r), axis=0)", rest, rest[0]),
-                                       ("lambda r: nn.softmax(r, axis=0)", rest, 1)))
+        rest = x.shape[:axis] + x.shape[axis + 1 :]
+        body, shape, bound = g.choose(
+            (
+                ("lambda r: np.sum(r * r, axis=0)", rest[1:], rest[0] * x.bound**2),
+                ("lambda r: np.cumsum(np.sin(r), axis=0)", rest, rest[0]),
+                ("lambda r: nn.softmax(r, axis=0)", rest, 1),
+            )
+        )
         g.emit(f"vmap({body}, in_axes={axis})({x.name})", [x], (x.shape[axis], *shape), x.dtype, bound)

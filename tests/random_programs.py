@@ -14,6 +14,7 @@ Three properties keep the comparison fair. Every value carries a bound of its ma
 through tanh. Operations with jumps (comparisons, sorting, rounding) take only *exact* values, which no rounding has
 touched. A mismatch in float32 counts only when the program also disagrees in float64, or is far off.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -33,7 +34,7 @@ if __name__ == "__main__":
 
 FLOATS = ("float32", "float64", "float16", "bfloat16")
 INTS = ("int32", "uint8", "int8", "uint32")
-EPSILON = {"float64": 2.0 ** -52, "float32": 2.0 ** -23, "float16": 2.0 ** -10, "bfloat16": 2.0 ** -7}
+EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 EXTENTS = (1, 2, 3, 4, 5, 7, 8, 13, 17, 33)
 MOST_ELEMENTS = 3000
 
@@ -134,6 +135,7 @@ class Program:
 
     def in_double(self) -> Program:
         """The program with float64 for float32."""
+
         def double(value: Value) -> Value:
             return replace(value, dtype=value.dtype.replace("float32", "float64"))
 
@@ -150,7 +152,7 @@ def _draw(rng, value: Value) -> numpy.ndarray:
     dtype = numpy_dtype(value.dtype)
     if value.is_float:
         # Steps of 1/1024 times a shuffled index are exact in float32 and distinct; 16-bit floats may repeat.
-        grid = rng.permutation(MOST_ELEMENTS + 1)[:value.size] / (MOST_ELEMENTS / 4) - 2
+        grid = rng.permutation(MOST_ELEMENTS + 1)[: value.size] / (MOST_ELEMENTS / 4) - 2
         return grid.reshape(value.shape).astype(numpy.float32).astype(dtype)
     if value.dtype == "bool":
         return numpy.asarray(rng.integers(0, 2, value.shape), bool)
@@ -205,8 +207,14 @@ class Generator:
     def add_input(self, shape, dtype) -> Value:
         """A new argument of the program."""
         is_float = dtype in FLOATS
-        value = Value(self.fresh(), tuple(shape), dtype, 2.0 if is_float else 4.0, exact=True,
-                      distinct=dtype in ("float32", "float64"))
+        value = Value(
+            self.fresh(),
+            tuple(shape),
+            dtype,
+            2.0 if is_float else 4.0,
+            exact=True,
+            distinct=dtype in ("float32", "float64"),
+        )
         self.values.append(value)
         self.number_of_inputs += 1
         return value
@@ -243,7 +251,7 @@ def generate(seed: int) -> Program:
         names[int(rng.choice(len(names), p=chances))](generator)
     read = {name for step in generator.steps for name in step.reads}
     outputs = tuple(s.output.name for s in generator.steps if s.output.name not in read)
-    return Program(seed, tuple(generator.values[:generator.number_of_inputs]), tuple(generator.steps), outputs)
+    return Program(seed, tuple(generator.values[: generator.number_of_inputs]), tuple(generator.steps), outputs)
 
 
 def _random_shape(rng) -> tuple[int, ...]:
@@ -290,13 +298,16 @@ def reference(programs: list[Program]) -> list[tuple[list, list]]:
     import jax
 
     def together(all_arguments):
-        return [values_and_gradients(program, oracle.jax_library())(*arguments)
-                for program, arguments in zip(programs, all_arguments)]
+        return [
+            values_and_gradients(program, oracle.jax_library())(*arguments)
+            for program, arguments in zip(programs, all_arguments)
+        ]
 
     with jax.enable_x64(any(p.needs_64_bits for p in programs)):
         found = jax.jit(together)([p.arguments() for p in programs])
-        return [([numpy.asarray(o) for o in outputs], [numpy.asarray(g) for g in gradients])
-                for outputs, gradients in found]
+        return [
+            ([numpy.asarray(o) for o in outputs], [numpy.asarray(g) for g in gradients]) for outputs, gradients in found
+        ]
 
 
 def candidate(program: Program, device: str, jitted: bool = True) -> tuple[list, list]:
@@ -325,7 +336,11 @@ def difference(found: numpy.ndarray, wanted: numpy.ndarray, roundoff: float) -> 
     finite = numpy.abs(b[numpy.isfinite(b)])
     scale = max(1.0, float(finite.max())) if finite.size else 1.0
     factor = 400 if roundoff < 1e-4 else 12
-    return None if numpy.allclose(a, b, rtol=factor * roundoff, atol=factor * roundoff * scale, equal_nan=True) else _worst(a, b)
+    return (
+        None
+        if numpy.allclose(a, b, rtol=factor * roundoff, atol=factor * roundoff * scale, equal_nan=True)
+        else _worst(a, b)
+    )
 
 
 def _worst(found, wanted) -> str:
@@ -334,8 +349,10 @@ def _worst(found, wanted) -> str:
     gap = numpy.where(numpy.isnan(gap), numpy.inf, gap)
     where = numpy.unravel_index(int(gap.argmax()), gap.shape)
     wrong = int((gap > 0).sum())
-    return (f"at {tuple(map(int, where))} {found[where]!r}, expected {wanted[where]!r} "
-            f"({wrong} of {gap.size} elements differ)")
+    return (
+        f"at {tuple(map(int, where))} {found[where]!r}, expected {wanted[where]!r} "
+        f"({wrong} of {gap.size} elements differ)"
+    )
 
 
 def compare(program: Program, found, wanted) -> list[tuple[str, str]]:
@@ -390,7 +407,7 @@ def check_seeds(seeds: range, device: str, batch: int = 16) -> list[tuple[int, s
     for wide in (False, True):
         group = [p for p in programs if p.needs_64_bits == wide]
         for start in range(0, len(group), batch):
-            part = group[start:start + batch]
+            part = group[start : start + batch]
             for program, wanted in zip(part, reference(part)):
                 jitted = device != "numpy" or program.seed % 3 != 0
                 message = check(program, wanted, device, jitted)
@@ -423,7 +440,7 @@ def main() -> int:
         print("\n".join(generate(seed).source for seed in options.seeds))
         return 0
     start = time.perf_counter()
-    pieces = [options.seeds[i:i + 64] for i in range(0, len(options.seeds), 64)]
+    pieces = [options.seeds[i : i + 64] for i in range(0, len(options.seeds), 64)]
     tasks = [(piece, options.device) for piece in pieces]
     failures: list[tuple[int, str]] = []
     for found in _results(tasks, options.jobs):
@@ -431,8 +448,10 @@ def main() -> int:
             print(f"---- seed {seed}\n{message}", flush=True)
         failures += found
     count, took = len(options.seeds), time.perf_counter() - start
-    print(f"{count} programs (seeds {options.seeds.start}:{options.seeds.stop}) on {options.device}: "
-          f"{count - len(failures)} agree with jax, {len(failures)} do not; {took:.1f} s")
+    print(
+        f"{count} programs (seeds {options.seeds.start}:{options.seeds.stop}) on {options.device}: "
+        f"{count - len(failures)} agree with jax, {len(failures)} do not; {took:.1f} s"
+    )
     return 1 if failures else 0
 
 

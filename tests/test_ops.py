@@ -4,6 +4,7 @@ Derivatives are checked in float64 on the interpreter: jvp against central diffe
 product <ct, J v> = <J^T ct, v>, the Hessian-vector product against jax. What runs on OpenCL is compiled many rows at a
 time, because that is far cheaper than one by one.
 """
+
 from __future__ import annotations
 
 import inspect
@@ -16,7 +17,14 @@ from op_table import Row, Sample, all_rows
 
 ROWS = all_rows()
 BY_NAME = {row.name: row for row in ROWS}
-EPSILON = {"float64": 1e-12, "float32": 1e-5, "complex64": 1e-5, "complex128": 1e-12, "float16": 2e-3, "bfloat16": 1.6e-2}
+EPSILON = {
+    "float64": 1e-12,
+    "float32": 1e-5,
+    "complex64": 1e-5,
+    "complex128": 1e-12,
+    "float16": 2e-3,
+    "bfloat16": 1.6e-2,
+}
 BATCH = 16
 
 
@@ -97,8 +105,12 @@ def test_value(name):
 
 def derivative_sample(row: Row) -> Sample | None:
     """The first sample with a float32 argument, elements and ordinary values; None if the row has no derivative."""
-    fits = (s for s in row.samples if any(a.dtype == np.float32 for a in s)
-            and all(a.shape.count(0) == 0 and not a.special and a.dtype.kind != "c" for a in s))
+    fits = (
+        s
+        for s in row.samples
+        if any(a.dtype == np.float32 for a in s)
+        and all(a.shape.count(0) == 0 and not a.special and a.dtype.kind != "c" for a in s)
+    )
     return next(fits, None) if row.grad else None
 
 
@@ -128,6 +140,7 @@ def directions(arrays, seed: int) -> list[np.ndarray]:
 
 def products(library, function, primals, tangents, cotangents, smooth: bool):
     """(outputs, J v, J^T ct, and for smooth rows the Hessian of <ct, f> times v) in one library."""
+
     def jvp(f):
         return library.jvp(f, tuple(primals), tuple(tangents))
 
@@ -165,8 +178,13 @@ def test_derivatives(name):
     for number, (up, down, tangent) in enumerate(zip(above, below, forward)):
         difference, tangent = (up - down) / (2 * step), np.asarray(tangent, np.float64)
         loose = 1e-6 if outputs[number].dtype == np.float64 else 5.0
-        np.testing.assert_allclose(tangent, difference, loose, loose * max(1, np.abs(difference).max(initial=0)),
-                                   err_msg=f"jvp of result {number} against central differences")
+        np.testing.assert_allclose(
+            tangent,
+            difference,
+            loose,
+            loose * max(1, np.abs(difference).max(initial=0)),
+            err_msg=f"jvp of result {number} against central differences",
+        )
     left = sum(np.vdot(c, np.asarray(t, np.float64)) for c, t in zip(cotangents, forward))
     right = sum(np.vdot(np.asarray(b), t) for b, t in zip(backward, tangents))
     loose = row.derivative_tolerance
@@ -201,12 +219,18 @@ def test_vmap(name):
         stacked = [np.stack(xs) for xs in zip(*draws)]
         assert_close(ftiny.vmap(function)(*stacked), looped, row.tolerance, f"vmap of {name}")
         if len(sample) > 1:
-            first = [np.stack([np.asarray(r) for r in results])
-                     for results in zip(*(function(xs[0], *draws[0][1:]) for xs in draws))]
+            first = [
+                np.stack([np.asarray(r) for r in results])
+                for results in zip(*(function(xs[0], *draws[0][1:]) for xs in draws))
+            ]
             axes = (len(sample[0].shape),) + (None,) * (len(sample) - 1)
             moved = np.stack([xs[0] for xs in draws], axis=-1)
-            assert_close(ftiny.vmap(function, in_axes=axes)(moved, *draws[0][1:]), first, row.tolerance,
-                         f"vmap of {name} over its first argument")
+            assert_close(
+                ftiny.vmap(function, in_axes=axes)(moved, *draws[0][1:]),
+                first,
+                row.tolerance,
+                f"vmap of {name} over its first argument",
+            )
 
 
 # ---- compiled -------------------------------------------------------------------------------------------------
@@ -221,6 +245,7 @@ def compiled_cases(row: Row) -> list:
         arguments = row.arguments(sample)
         function, primals = float_function(row, library, arguments)
         if function(*primals):
+
             def gradient(*xs):
                 loss = lambda *ys: sum((library.numpy.sum(library.numpy.sin(o)) for o in function(*ys)), 0.0)
                 return list(library.grad(loss, argnums=tuple(range(len(xs))))(*xs))
@@ -245,7 +270,7 @@ COMPILED = [row.name for row in ROWS if row.compiled]
 @pytest.mark.parametrize("start", range(0, len(COMPILED), BATCH))
 def test_compiled(start, compiled):
     """Compiled programs agree with the interpreter, values and gradients, sixteen rows in each program."""
-    names = COMPILED[start:start + BATCH]
+    names = COMPILED[start : start + BATCH]
     cases = [(name, case) for name in names for case in compiled_cases(BY_NAME[name])]
     try:
         found = run_together([case for _, case in cases], compiled)
@@ -259,7 +284,9 @@ def test_compiled(start, compiled):
             wanted = [np.asarray(x) for x in function(*arguments)]
             assert_close(results, wanted, 2 * BY_NAME[name].tolerance, name)
         except Exception as error:
-            problems.append(f"{name} at {[f'{x.dtype}{list(x.shape)}' for x in arguments]}: {type(error).__name__}: {error}")
+            problems.append(
+                f"{name} at {[f'{x.dtype}{list(x.shape)}' for x in arguments]}: {type(error).__name__}: {error}"
+            )
     assert not problems, f"{len(problems)} of {len(cases)} cases:\n" + "\n".join(problems)
 
 
@@ -280,8 +307,15 @@ NOT_ROWS: dict[str, set[str]] = {"numpy": set(), "lax": set(), "nn": set(), "ran
 def test_every_public_function_has_a_row(module):
     """A new public function needs a row."""
     library = getattr(oracle.ftiny_library(), module)
-    functions = {name for name in getattr(library, "__all__", dir(library)) if not name.startswith("_")
-                 and inspect.isfunction(getattr(library, name)) and getattr(library, name).__module__.startswith("ftiny")}
+    functions = {
+        name
+        for name in getattr(library, "__all__", dir(library))
+        if not name.startswith("_")
+        and inspect.isfunction(getattr(library, name))
+        and getattr(library, name).__module__.startswith("ftiny")
+    }
     covered = {row.function.removeprefix(f"{module}.") for row in ROWS}
-    same = {name for name in functions for other in covered & functions if getattr(library, name) is getattr(library, other)}
+    same = {
+        name for name in functions for other in covered & functions if getattr(library, name) is getattr(library, other)
+    }
     assert not functions - covered - same - NOT_ROWS[module]
