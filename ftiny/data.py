@@ -6,10 +6,11 @@ Input: nothing, or a folder. Output: numpy arrays (x_train, y_train, x_test, y_t
     >>> train.shape, labels[:5]
     ((60000, 28, 28), array([5, 0, 4, 1, 9], dtype=uint8))
 
-Looked for in, one after another: the folder given, `$FTINY_DATA`, `./data`, `./examples/data`, `data` beside the running
-script, `examples/data` of the source tree, and the cache folder, into which downloads go. Every array is checked against
-its SHA-256 sum, wherever it came from. `DataError` lists the places when a set is nowhere.
+Looked for in, one after another: the folder given, `$FTINY_DATA`, `./data`, `./examples/data`, `data` beside the
+running script, `examples/data` of the source tree, and the cache folder, into which downloads go. Every array is
+checked against its SHA-256 sum, wherever it came from. `DataError` lists the places when a set is nowhere.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -86,19 +87,31 @@ def _read_cifar(path: Path) -> Dataset:
 
 RECIPES = {
     "mnist": Recipe(
-        "mnist", ("mnist.npz",), _read_npz,
-        "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz", "mnist.npz",
-        ("741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
-         "1feba77c54802fa5339a11837ea4b2866434b83314ec45192930f1df69120c13",
-         "6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161",
-         "ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5")),
+        "mnist",
+        ("mnist.npz",),
+        _read_npz,
+        "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz",
+        "mnist.npz",
+        (
+            "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
+            "1feba77c54802fa5339a11837ea4b2866434b83314ec45192930f1df69120c13",
+            "6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161",
+            "ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5",
+        ),
+    ),
     "cifar10": Recipe(
-        "cifar10", ("cifar10.npz", "cifar-10-batches-bin", "cifar-10-binary.tar.gz"), _read_cifar,
-        "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", "cifar-10-binary.tar.gz",
-        ("47af8b02cfcfb6cdf3dbbd1969ad7f1b70f4413f6f80f437b020ee4e5bc8304a",
-         "2b7cd2f24487317614016b72ffd53071c3062f592f0eb300c18a770d41ae1253",
-         "f9b1e2130bab680db56eb06d886f7f1ad0f1183907ceff4659d1735c890f5b04",
-         "cec8a24a1e92aa2ecaa0bbd3dbfa86bf6cd8759fbd209a832824c8cf0afca9d5")),
+        "cifar10",
+        ("cifar10.npz", "cifar-10-batches-bin", "cifar-10-binary.tar.gz"),
+        _read_cifar,
+        "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+        "cifar-10-binary.tar.gz",
+        (
+            "47af8b02cfcfb6cdf3dbbd1969ad7f1b70f4413f6f80f437b020ee4e5bc8304a",
+            "2b7cd2f24487317614016b72ffd53071c3062f592f0eb300c18a770d41ae1253",
+            "f9b1e2130bab680db56eb06d886f7f1ad0f1183907ceff4659d1735c890f5b04",
+            "cec8a24a1e92aa2ecaa0bbd3dbfa86bf6cd8759fbd209a832824c8cf0afca9d5",
+        ),
+    ),
 }
 
 
@@ -154,7 +167,9 @@ def load(name: str, directory: str | os.PathLike | None = None, download: bool =
     except (OSError, ValueError, KeyError, tarfile.TarError) as problem:
         if isinstance(problem, DataError):
             raise
-        raise DataError(f"{found} cannot be read as the data set {name!r} ({problem}); delete it to have it downloaded") from None
+        raise DataError(
+            f"{found} cannot be read as the data set {name!r} ({problem}); delete it to have it downloaded"
+        ) from None
     _verify(recipe, dataset, found)
     return dataset
 
@@ -162,15 +177,19 @@ def load(name: str, directory: str | os.PathLike | None = None, download: bool =
 def _verify(recipe: Recipe, dataset: Dataset, path: Path) -> None:
     for field, array, wanted in zip(Dataset._fields, dataset, recipe.sums):
         if hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest() != wanted:
-            raise DataError(f"{path}: the array {field!r} is not that of the original {recipe.name} (its SHA-256 sum "
-                            f"differs; shape {array.shape}, dtype {array.dtype}); delete the file to have it downloaded")
+            raise DataError(
+                f"{path}: the array {field!r} is not that of the original {recipe.name} (its SHA-256 sum "
+                f"differs; shape {array.shape}, dtype {array.dtype}); delete the file to have it downloaded"
+            )
 
 
 def _download(recipe: Recipe, directory, allowed: bool) -> Path:
     listed = "".join(f"\n  {place}" for place in places(directory))
     way_out = f"Put {' or '.join(recipe.files)} into one of these folders, or set FTINY_DATA to the folder that has it."
     if not allowed:
-        raise DataError(f"the data set {recipe.name!r} was not found, and download=False. Looked in:{listed}\n{way_out}")
+        raise DataError(
+            f"the data set {recipe.name!r} was not found, and download=False. Looked in:{listed}\n{way_out}"
+        )
     target = places(directory)[-1] / recipe.download_as
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -184,8 +203,10 @@ def _download(recipe: Recipe, directory, allowed: bool) -> Path:
                 raise
         os.replace(part.name, target)
     except OSError as problem:
-        raise DataError(f"the data set {recipe.name!r} was not found, and the download from {recipe.url} failed "
-                        f"({problem}). Looked in:{listed}\n{way_out}") from None
+        raise DataError(
+            f"the data set {recipe.name!r} was not found, and the download from {recipe.url} failed "
+            f"({problem}). Looked in:{listed}\n{way_out}"
+        ) from None
     return target
 
 
@@ -193,10 +214,10 @@ def _download(recipe: Recipe, directory, allowed: bool) -> Path:
 
 
 def mnist(directory: str | os.PathLike | None = None, download: bool = True) -> Dataset:
-    """MNIST: 60,000 + 10,000 images of (28, 28) uint8, and labels 0 to 9. Arguments and errors as for `load`."""
+    """MNIST: 60,000 + 10,000 images of (28, 28) uint8, and labels 0 to 9; arguments as for `load`."""
     return load("mnist", directory, download)
 
 
 def cifar10(directory: str | os.PathLike | None = None, download: bool = True) -> Dataset:
-    """CIFAR-10: 50,000 + 10,000 images of (32, 32, 3) uint8, RGB, and labels 0 to 9. Arguments and errors as for `load`."""
+    """CIFAR-10: 50,000 + 10,000 images of (32, 32, 3) uint8, RGB, and labels 0 to 9; arguments as for `load`."""
     return load("cifar10", directory, download)

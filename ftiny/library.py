@@ -10,6 +10,7 @@ It always pays on a device with its own memory. On one that shares the host's me
 and a kernel has to save more than the fifth of a second that its compilation takes: only large arrays do. Inside a
 traced function the equations become part of the surrounding program.
 """
+
 from __future__ import annotations
 
 import functools

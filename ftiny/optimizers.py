@@ -15,6 +15,7 @@ Input: trees of parameters and of their gradients. Output: states, which are tre
 A step size is a number or a schedule, a function of the number of the step (which starts at 0 and may be traced). The
 state keeps the dtypes of the parameters.
 """
+
 from __future__ import annotations
 
 import functools
@@ -59,6 +60,7 @@ def optimizer(maker: Callable[..., tuple]) -> Callable[..., Optimizer]:
     The maker returns (init, update, get_params): `init(x)` gives the state of one parameter, `update(step, gradient,
     state)` the next state of the same structure, `get_params(state)` the parameter.
     """
+
     @functools.wraps(maker)
     def make(*args, **kwargs) -> Optimizer:
         init, update, get_params = maker(*args, **kwargs)
@@ -71,16 +73,23 @@ def optimizer(maker: Callable[..., tuple]) -> Callable[..., Optimizer]:
         def update_fun(step, gradients, state: OptimizerState) -> OptimizerState:
             leaves, structure = tree.flatten(gradients)
             if structure != state.structure:
-                raise ArgumentError(located(
-                    "the gradients do not have the structure of the parameters that the optimiser was initialised with:\n"
-                    f"  parameters {state.structure}\n  gradients  {structure}"))
-            packed = [_updated(update, step, gradient, old, inner)
-                      for gradient, old, inner in zip(leaves, state.packed_state, state.inner)]
+                raise ArgumentError(
+                    located(
+                        "the gradients do not have the structure of the parameters that the optimiser was made for:\n"
+                        f"  parameters {state.structure}\n  gradients  {structure}"
+                    )
+                )
+            packed = [
+                _updated(update, step, gradient, old, inner)
+                for gradient, old, inner in zip(leaves, state.packed_state, state.inner)
+            ]
             return OptimizerState(packed, state.structure, state.inner)
 
         def params_fun(state: OptimizerState):
-            return tree.unflatten(state.structure, [get_params(tree.unflatten(inner, packed))
-                                                    for packed, inner in zip(state.packed_state, state.inner)])
+            return tree.unflatten(
+                state.structure,
+                [get_params(tree.unflatten(inner, packed)) for packed, inner in zip(state.packed_state, state.inner)],
+            )
 
         return Optimizer(init_fun, update_fun, params_fun)
 
@@ -90,7 +99,9 @@ def optimizer(maker: Callable[..., tuple]) -> Callable[..., Optimizer]:
 def _updated(update: Callable, step, gradient, packed: list, inner) -> list:
     leaves, structure = tree.flatten(update(step, gradient, tree.unflatten(inner, packed)))
     if structure != inner:
-        raise ArgumentError(located(f"the optimiser's update changed the structure of its state from {inner} to {structure}"))
+        raise ArgumentError(
+            located(f"the optimiser's update changed the structure of its state from {inner} to {structure}")
+        )
     return [convert(new, dtype_of(old)) for new, old in zip(leaves, packed)]
 
 
@@ -284,9 +295,11 @@ def inverse_time_decay(step_size, decay_steps, decay_rate, staircase: bool = Fal
 
 def polynomial_decay(step_size, decay_steps, final_step_size, power: float = 1.0) -> Schedule:
     """From `step_size` to `final_step_size` within `decay_steps`, along a power of the remaining time."""
+
     def schedule(i):
         left = 1 - fnp.minimum(i, decay_steps) / decay_steps
-        return left ** power * (step_size - final_step_size) + final_step_size
+        return left**power * (step_size - final_step_size) + final_step_size
+
     return schedule
 
 
@@ -294,7 +307,11 @@ def piecewise_constant(boundaries, values) -> Schedule:
     """`values[k]` after k of the `boundaries` (steps, increasing) have been passed; one more value than boundaries."""
     boundaries, values = fnp.asarray(boundaries), fnp.asarray(values)
     if boundaries.ndim != 1 or values.ndim != 1 or len(values) != len(boundaries) + 1:
-        raise ArgumentError(located(f"piecewise_constant takes n boundaries and n + 1 values, not {boundaries.shape} and {values.shape}"))
+        raise ArgumentError(
+            located(
+                f"piecewise_constant takes n boundaries and n + 1 values, not {boundaries.shape} and {values.shape}"
+            )
+        )
     return lambda i: fnp.take(values, fnp.sum(i > boundaries), mode="clip")
 
 
@@ -320,10 +337,13 @@ def warm_up(schedule, warm_up_steps, initial_step_size=0.0) -> Schedule:
         share = _progress(i, warm_up_steps)
         later = fnp.maximum(i - warm_up_steps, 0)
         return fnp.where(i < warm_up_steps, initial_step_size + share * (after(0) - initial_step_size), after(later))
+
     return warmed
 
 
-def one_cycle(peak_step_size, total_steps, peak_at: float = 0.3, div_factor: float = 25.0, final_div_factor: float = 1e4) -> Schedule:
+def one_cycle(
+    peak_step_size, total_steps, peak_at: float = 0.3, div_factor: float = 25.0, final_div_factor: float = 1e4
+) -> Schedule:
     """One cycle: from `peak / div_factor` up to the peak at the share `peak_at` of all steps, then down to
     `peak / (div_factor * final_div_factor)`, both along half a cosine."""
     start = peak_step_size / div_factor
@@ -333,6 +353,7 @@ def one_cycle(peak_step_size, total_steps, peak_at: float = 0.3, div_factor: flo
         up = _cosine(start, peak_step_size, _progress(i, rise))
         down = _cosine(peak_step_size, start / final_div_factor, _progress(i - rise, total_steps - rise))
         return fnp.where(i < rise, up, down)
+
     return schedule
 
 
@@ -364,7 +385,7 @@ class JoinPoint:
 
 
 def unpack_optimizer_state(state: OptimizerState):
-    """The state as a tree of the parameters' structure with a `JoinPoint` for each parameter, as checkpoints want it."""
+    """The state as a tree of the parameters' structure, with a `JoinPoint` for each parameter."""
     subtrees = [JoinPoint(tree.unflatten(inner, packed)) for inner, packed in zip(state.inner, state.packed_state)]
     return tree.unflatten(state.structure, subtrees)
 
@@ -373,6 +394,8 @@ def pack_optimizer_state(marked) -> OptimizerState:
     """The state that `unpack_optimizer_state` took apart."""
     points, structure = tree.flatten(marked)
     if not all(isinstance(point, JoinPoint) for point in points):
-        raise ArgumentError(located("pack_optimizer_state takes a tree whose leaves are JoinPoints, as unpack_optimizer_state makes it"))
+        raise ArgumentError(
+            located("pack_optimizer_state takes a tree whose leaves are JoinPoints, as unpack_optimizer_state makes it")
+        )
     flat = [tree.flatten(point.subtree) for point in points]
     return OptimizerState([packed for packed, _ in flat], structure, tuple(inner for _, inner in flat))

@@ -11,6 +11,7 @@ counter i under the key, whatever the shape, so that each element is computed on
 partitionable). Bits, splits, `uniform`, `randint` and `permutation` are those of `jax.random` bit for bit; what goes
 through logarithms or the inverse error function agrees to their last places.
 """
+
 from __future__ import annotations
 
 import math
@@ -37,9 +38,28 @@ from ftiny.source import located
 from ftiny.transforms.custom import stop_gradient
 
 __all__ = [
-    "PRNGKey", "bernoulli", "bits", "categorical", "cauchy", "choice", "exponential", "fold_in", "gumbel", "key", "key_data",
-    "laplace", "logistic", "normal", "permutation", "rademacher", "randint", "shuffle", "split", "truncated_normal",
-    "uniform", "wrap_key_data",
+    "PRNGKey",
+    "bernoulli",
+    "bits",
+    "categorical",
+    "cauchy",
+    "choice",
+    "exponential",
+    "fold_in",
+    "gumbel",
+    "key",
+    "key_data",
+    "laplace",
+    "logistic",
+    "normal",
+    "permutation",
+    "rademacher",
+    "randint",
+    "shuffle",
+    "split",
+    "truncated_normal",
+    "uniform",
+    "wrap_key_data",
 ]
 
 _UNSIGNED = {d.itemsize: d for d in dtypes.UNSIGNED}
@@ -79,9 +99,13 @@ def wrap_key_data(data):
 def _check_key(name: str, key):
     if not is_array(key) or shape_of(key) != (2,) or dtype_of(key) != dtypes.uint32:
         shown = f"of shape {shape_of(key)} and dtype {dtype_of(key)}" if is_array(key) else repr(key)
-        raise ArgumentError(located(
-            f"random.{name}: a key is a uint32 array of shape (2,), made by PRNGKey(seed), not {shown}; for several "
-            "keys use vmap, or keys[i]"))
+        raise ArgumentError(
+            located(
+                f"random.{name}: a key is a uint32 array of shape (2,), made by PRNGKey(seed), not {shown}; for "
+                f"several "
+                "keys use vmap, or keys[i]"
+            )
+        )
     return key
 
 
@@ -222,7 +246,9 @@ def randint(key, shape, minval, maxval, dtype=dtypes.int32):
     shape = _shape_for("randint", shape, minval, maxval)
     if wanted.itemsize < 4:
         info = np.iinfo(wanted)
-        minval, maxval = (_limited(bound, int(info.min), int(info.max) + extra) for bound, extra in ((minval, 0), (maxval, 1)))
+        minval, maxval = (
+            _limited(bound, int(info.min), int(info.max) + extra) for bound, extra in ((minval, 0), (maxval, 1))
+        )
         return convert(_randint(key, minval, maxval, shape, dtypes.int32), wanted)
     minval, maxval = (_fit_integer(bound, wanted) for bound in (minval, maxval))
     return _randint(key, minval, maxval, shape, wanted)
@@ -337,7 +363,9 @@ def normal(key, shape=(), dtype=dtypes.float32):
 @library("shape", "dtype")
 def _normal(key, shape, dtype):
     low = np.nextafter(np.array(-1, dtype), np.array(0, dtype), dtype=dtype)[()]
-    return fnp.multiply(scalar_literal(math.sqrt(2), dtype), primitives.math(_uniform(key, low, 1.0, shape, dtype), fn="erfinv"))
+    return fnp.multiply(
+        scalar_literal(math.sqrt(2), dtype), primitives.math(_uniform(key, low, 1.0, shape, dtype), fn="erfinv")
+    )
 
 
 def truncated_normal(key, lower, upper, shape=None, dtype=dtypes.float32):
@@ -354,8 +382,10 @@ def _truncated_normal(key, lower, upper, shape, dtype):
     a, b = (primitives.math(fnp.divide(bound, root), fn="erf") for bound in (lower, upper))
     sample = fnp.multiply(root, primitives.math(_uniform(key, a, b, shape, dtype), fn="erfinv"))
     # Rounding must not move a sample out of the open interval.
-    inside = [fnp.nextafter(stop_gradient(bound), scalar_literal(towards, dtype))
-              for bound, towards in ((lower, math.inf), (upper, -math.inf))]
+    inside = [
+        fnp.nextafter(stop_gradient(bound), scalar_literal(towards, dtype))
+        for bound, towards in ((lower, math.inf), (upper, -math.inf))
+    ]
     return fnp.clip(sample, *inside)
 
 
@@ -468,12 +498,14 @@ def choice(key, a, shape=(), replace: bool = True, p=None, axis: int = 0):
     else:
         places = randint(key, shape, 0, count) if p is None else _weighted(key, fnp.asarray(p), shape, replace, count)
         drawn = places if x is None else fnp.take(x, places, axis, mode="promise_in_bounds")
-    return fnp.reshape(drawn, shape if x is None else (*shape_of(x)[:axis], *shape, *shape_of(x)[axis + 1:]))
+    return fnp.reshape(drawn, shape if x is None else (*shape_of(x)[:axis], *shape, *shape_of(x)[axis + 1 :]))
 
 
 def _weighted(key, p, shape: tuple[int, ...], replace: bool, count: int):
     if shape_of(p) != (count,):
-        raise ShapeError(located(f"random.choice: {count} elements need probabilities of shape ({count},), not {shape_of(p)}"))
+        raise ShapeError(
+            located(f"random.choice: {count} elements need probabilities of shape ({count},), not {shape_of(p)}")
+        )
     p = convert(p, dtypes.result_type(p, 0.0))
     if replace:
         total = fnp.cumsum(p)
@@ -500,7 +532,7 @@ def categorical(key, logits, axis: int = -1, shape=None):
 
 @library("axis", "shape", "batch")
 def _categorical(key, logits, axis, shape, batch):
-    lead, tail = shape[:len(shape) - batch], list(shape[len(shape) - batch:])
+    lead, tail = shape[: len(shape) - batch], list(shape[len(shape) - batch :])
     tail.insert(axis % (batch + 1), shape_of(logits)[axis])
     noise = _gumbel(key, (*lead, *tail), dtype_of(logits))
     return fnp.argmax(fnp.add(noise, full_shape(logits, (*lead, *tail))), axis=axis)

@@ -12,17 +12,18 @@ Input: layers, put together with `serial` and `parallel`. Output: a layer again:
     >>> apply_fun(params, ftiny.numpy.ones((32, 784))).shape
     (32, 10)
 
-State. `BatchNorm` may keep running statistics, which are no parameters: no gradient, no optimiser touches them. A network
-that is used with them is initialised by `init_with_state` and takes and gives them beside its inputs and outputs:
+State. `BatchNorm` may keep running statistics, which are no parameters: no gradient and no optimiser touches them. A
+network that is used with them is initialised by `init_with_state`, and takes and gives them beside inputs and outputs:
 
     >>> network = serial(Dense(128), BatchNorm(axis=0), Relu, Dense(10))
     >>> output_shape, params, state = network.init_with_state(key, (-1, 784))
     >>> outputs, state = network.apply_fun(params, inputs, state=state)                  # training: updates them
     >>> outputs, state = network.apply_fun(params, inputs, state=state, mode="test")     # uses them
 
-Without `state` a `BatchNorm` normalises by the batch it sees, in every mode, as JAX's does. Any pair of functions of your own is a
-layer without state; its apply_fun must accept further keyword arguments (`**kwargs`).
+Without `state` a `BatchNorm` normalises by the batch it sees, in every mode, as JAX's does. Any pair of functions of
+your own is a layer without state; its apply_fun must accept further keyword arguments (`**kwargs`).
 """
+
 from __future__ import annotations
 
 import functools
@@ -43,8 +44,8 @@ glorot, randn, logsoftmax = glorot_normal, normal, nn.log_softmax
 class Layer(tuple):
     """A pair `(init_fun, apply_fun)` that may also have state.
 
-    `init_with_state(rng, input_shape)` gives (output_shape, params, state). The apply_fun of a layer with state takes it
-    as `state=` and then gives (outputs, new state).
+    `init_with_state(rng, input_shape)` gives (output_shape, params, state). The apply_fun of a layer with state takes
+    it as `state=` and then gives (outputs, new state).
     """
 
     init_with_state: Callable
@@ -71,8 +72,11 @@ def _as_layer(layer) -> Layer:
     if isinstance(layer, Layer):
         return layer
     if not (isinstance(layer, tuple) and len(layer) == 2 and all(map(callable, layer))):
-        raise ArgumentError(located(
-            f"a layer is a pair (init_fun, apply_fun), not {layer!r}; layer makers need brackets, as in Dense(10)"))
+        raise ArgumentError(
+            located(
+                f"a layer is a pair (init_fun, apply_fun), not {layer!r}; layer makers need brackets, as in Dense(10)"
+            )
+        )
     return Layer(*layer)
 
 
@@ -97,23 +101,33 @@ def Dense(out_dim: int, W_init=None, b_init=None) -> Layer:
     def apply_fun(params, inputs, **kwargs):
         W, b = params
         if shape_of(inputs)[-1] != shape_of(W)[0]:
-            raise ShapeError(located(f"Dense({out_dim}): the inputs have shape {shape_of(inputs)}, the weights {shape_of(W)}: "
-                                     f"axis {len(shape_of(inputs)) - 1} must have size {shape_of(W)[0]}"))
+            raise ShapeError(
+                located(
+                    f"Dense({out_dim}): the inputs have shape {shape_of(inputs)}, the weights {shape_of(W)}: "
+                    f"axis {len(shape_of(inputs)) - 1} must have size {shape_of(W)[0]}"
+                )
+            )
         return fnp.dot(inputs, W) + b
 
     return Layer(init_fun, apply_fun)
 
 
-def _conv_params(rng, input_shape, lhs_spec: str, rhs_spec: str, out_spec: str, out_chan: int, filter_shape, W_init, b_init):
+def _conv_params(
+    rng, input_shape, lhs_spec: str, rhs_spec: str, out_spec: str, out_chan: int, filter_shape, W_init, b_init
+):
     """(W, b) of a convolution; b has axes of size 1 so that it broadcasts."""
     sizes = iter(filter_shape)
-    kernel_shape = tuple(out_chan if c == "O" else input_shape[lhs_spec.index("C")] if c == "I" else next(sizes) for c in rhs_spec)
+    kernel_shape = tuple(
+        out_chan if c == "O" else input_shape[lhs_spec.index("C")] if c == "I" else next(sizes) for c in rhs_spec
+    )
     bias_shape = tuple(out_chan if c == "C" else 1 for c in out_spec)
     k1, k2 = random.split(rng)
     return W_init(k1, kernel_shape), b_init(k2, bias_shape)
 
 
-def GeneralConv(dimension_numbers, out_chan: int, filter_shape, strides=None, padding="VALID", W_init=None, b_init=None) -> Layer:
+def GeneralConv(
+    dimension_numbers, out_chan: int, filter_shape, strides=None, padding="VALID", W_init=None, b_init=None
+) -> Layer:
     """A convolution with axes named by three strings such as ('NHWC', 'HWIO', 'NHWC'); `padding` as in `lax`."""
     lhs_spec, rhs_spec, out_spec = dimension_numbers
     strides = tuple(strides or (1,) * len(filter_shape))
@@ -134,8 +148,9 @@ def GeneralConv(dimension_numbers, out_chan: int, filter_shape, strides=None, pa
 Conv = functools.partial(GeneralConv, ("NHWC", "HWIO", "NHWC"))
 
 
-def GeneralConvTranspose(dimension_numbers, out_chan: int, filter_shape, strides=None, padding="VALID", W_init=None,
-                         b_init=None) -> Layer:
+def GeneralConvTranspose(
+    dimension_numbers, out_chan: int, filter_shape, strides=None, padding="VALID", W_init=None, b_init=None
+) -> Layer:
     """A transposed convolution, which enlarges its inputs `strides` times; arguments as for `GeneralConv`."""
     lhs_spec, rhs_spec, out_spec = dimension_numbers
     strides = tuple(strides or (1,) * len(filter_shape))
@@ -167,8 +182,15 @@ class RunningStatistics(NamedTuple):
     variance: Any
 
 
-def BatchNorm(axis=(0, 1, 2), epsilon: float = 1e-5, center: bool = True, scale: bool = True, beta_init=zeros, gamma_init=ones,
-              momentum: float = 0.9) -> Layer:
+def BatchNorm(
+    axis=(0, 1, 2),
+    epsilon: float = 1e-5,
+    center: bool = True,
+    scale: bool = True,
+    beta_init=zeros,
+    gamma_init=ones,
+    momentum: float = 0.9,
+) -> Layer:
     """Normalises to mean 0 and variance 1 over `axis`, then multiplies by gamma (`scale`) and adds beta (`center`).
 
     With `state` it keeps running statistics: in mode 'train' it normalises by the batch and moves them by a share of
@@ -244,7 +266,9 @@ def _other_axes(spec: str | None, ndim: int) -> tuple[int, int]:
     return min(first, second), max(first, second)
 
 
-def _pooling(name: str, computation: Callable, init_value: float, does: str, mean: bool = False) -> Callable[..., Layer]:
+def _pooling(
+    name: str, computation: Callable, init_value: float, does: str, mean: bool = False
+) -> Callable[..., Layer]:
     def make(window_shape, strides=None, padding="VALID", spec: str | None = None) -> Layer:
         window, steps = tuple(window_shape), tuple(strides or (1,) * len(window_shape))
         others = _other_axes(spec, len(window) + 2)
@@ -267,8 +291,10 @@ def _pooling(name: str, computation: Callable, init_value: float, does: str, mea
         return Layer(init_fun, apply_fun)
 
     make.__name__ = make.__qualname__ = name
-    make.__doc__ = (f"The {does} of each window of `window_shape`, `strides` apart (default 1).\n\n"
-                    "    `spec` names the axes, for example 'NCHW' (default: batch first, channels last).")
+    make.__doc__ = (
+        f"The {does} of each window of `window_shape`, `strides` apart (default 1).\n\n"
+        "    `spec` names the axes, for example 'NCHW' (default: batch first, channels last)."
+    )
     return make
 
 
@@ -279,8 +305,10 @@ AvgPool = _pooling("AvgPool", lax.add, 0.0, "mean (padding does not count)", mea
 
 # ---- layers that change the structure --------------------------------------------------------------------------
 
-Flatten = Layer(lambda rng, input_shape: ((input_shape[0], math.prod(input_shape[1:])), ()),
-                lambda params, inputs, **kwargs: fnp.reshape(inputs, (shape_of(inputs)[0], math.prod(shape_of(inputs)[1:]))))
+Flatten = Layer(
+    lambda rng, input_shape: ((input_shape[0], math.prod(input_shape[1:])), ()),
+    lambda params, inputs, **kwargs: fnp.reshape(inputs, (shape_of(inputs)[0], math.prod(shape_of(inputs)[1:]))),
+)
 Identity = Layer(lambda rng, input_shape: (input_shape, ()), lambda params, inputs, **kwargs: inputs)
 
 
@@ -289,21 +317,24 @@ def FanOut(num: int) -> Layer:
     return Layer(lambda rng, input_shape: ([input_shape] * num, ()), lambda params, inputs, **kwargs: [inputs] * num)
 
 
-FanInSum = Layer(lambda rng, input_shape: (input_shape[0], ()), lambda params, inputs, **kwargs: functools.reduce(fnp.add, inputs))
+FanInSum = Layer(
+    lambda rng, input_shape: (input_shape[0], ()), lambda params, inputs, **kwargs: functools.reduce(fnp.add, inputs)
+)
 
 
 def FanInConcat(axis: int = -1) -> Layer:
     """The outputs of parallel branches, one after another along `axis`."""
+
     def init_fun(rng, input_shape):
         a = axis % len(input_shape[0])
         total = sum(shape[a] for shape in input_shape)
-        return (*input_shape[0][:a], total, *input_shape[0][a + 1:]), ()
+        return (*input_shape[0][:a], total, *input_shape[0][a + 1 :]), ()
 
     return Layer(init_fun, lambda params, inputs, **kwargs: fnp.concatenate(inputs, axis))
 
 
 def Dropout(rate: float, mode: str = "train") -> Layer:
-    """Keeps each element with probability `rate` (as in JAX: the share that is kept), divided by it, and zeroes the others.
+    """Keeps each element with probability `rate` (the share kept, as in JAX), divided by it, and zeroes the others.
 
     Nothing is dropped in mode 'test', given here or to the apply_fun. In mode 'train' the apply_fun needs `rng=`.
     """
@@ -312,8 +343,12 @@ def Dropout(rate: float, mode: str = "train") -> Layer:
 
     def apply_fun(params, inputs, rng=None, mode=None, **kwargs):
         if rng is None and not _is_test(mode or default):
-            raise ArgumentError(located("Dropout needs a random key in training: call apply_fun(params, inputs, rng=key), or "
-                                        "with mode='test'"))
+            raise ArgumentError(
+                located(
+                    "Dropout needs a random key in training: call apply_fun(params, inputs, rng=key), or "
+                    "with mode='test'"
+                )
+            )
         if _is_test(mode or default):
             return inputs
         keep = random.bernoulli(rng, rate, shape_of(inputs))
@@ -334,11 +369,16 @@ def _combinator(layers: list[Layer], init_with_state: Callable, forward: Callabl
 
     `forward(params, inputs, states, rngs, kwargs)` gives (outputs, new states).
     """
+
     def apply_fun(params, inputs, rng=None, state=None, **kwargs):
         if len(params) != len(layers):
             raise ArgumentError(located(f"a network of {len(layers)} layers was given parameters for {len(params)}"))
         if state is not None and len(state) != len(layers):
-            raise ArgumentError(located(f"a network of {len(layers)} layers was given states of {len(state)}; init_with_state makes them"))
+            raise ArgumentError(
+                located(
+                    f"a network of {len(layers)} layers was given states of {len(state)}; init_with_state makes them"
+                )
+            )
         outputs, states = forward(params, inputs, state, _split_rng(rng, len(layers)), kwargs)
         return outputs if state is None else (outputs, states)
 
@@ -380,13 +420,18 @@ def parallel(*layers) -> Layer:
     parts = [_as_layer(layer) for layer in layers]
 
     def init_with_state(rng, input_shape):
-        made = [part.init_with_state(key, shape) for part, key, shape in zip(parts, _split_rng(rng, len(parts)), input_shape)]
+        made = [
+            part.init_with_state(key, shape)
+            for part, key, shape in zip(parts, _split_rng(rng, len(parts)), input_shape)
+        ]
         shapes, params, states = zip(*made) if made else ((), (), ())
         return list(shapes), list(params), list(states)
 
     def forward(params, inputs, state, rngs, kwargs):
         if len(inputs) != len(parts):
-            raise ArgumentError(located(f"parallel: {len(parts)} layers were given {len(inputs)} inputs; put FanOut before it"))
+            raise ArgumentError(
+                located(f"parallel: {len(parts)} layers were given {len(inputs)} inputs; put FanOut before it")
+            )
         if state is None:
             return [part.apply_fun(p, x, rng=r, **kwargs) for part, p, x, r in zip(parts, params, inputs, rngs)], None
         results = [_run(part, p, x, s, rng=r, **kwargs) for part, p, x, s, r in zip(parts, params, inputs, state, rngs)]
@@ -397,11 +442,15 @@ def parallel(*layers) -> Layer:
 
 def shape_dependent(make_layer: Callable) -> Layer:
     """A layer that `make_layer(input_shape)` makes once the shape of its inputs is known."""
+
     def apply_fun(params, inputs, state=None, **kwargs):
         layer = _as_layer(make_layer(shape_of(inputs)))
         if state is None:
             return layer.apply_fun(params, inputs, **kwargs)
         return _run(layer, params, inputs, state, **kwargs)
 
-    return Layer(lambda rng, shape: _as_layer(make_layer(shape)).init_fun(rng, shape), apply_fun,
-                 lambda rng, shape: _as_layer(make_layer(shape)).init_with_state(rng, shape))
+    return Layer(
+        lambda rng, shape: _as_layer(make_layer(shape)).init_fun(rng, shape),
+        apply_fun,
+        lambda rng, shape: _as_layer(make_layer(shape)).init_with_state(rng, shape),
+    )

@@ -1,4 +1,5 @@
 """Finding, reading, verifying and downloading data sets, on small stand-ins with their own sums."""
+
 import hashlib
 import io
 import tarfile
@@ -21,8 +22,12 @@ def small(monkeypatch, tmp_path):
     """A data set 'mnist' of a few images; nothing outside tmp_path is looked at."""
     rng = np.random.RandomState(0)
     arrays = [rng.randint(0, 256, shape).astype(np.uint8) for shape in ((5, 28, 28), (5,), (2, 28, 28), (2,))]
-    monkeypatch.setitem(data.RECIPES, "mnist", replace(data.RECIPES["mnist"], sums=sums_of(arrays), url="file:///nowhere/mnist.npz"))
-    monkeypatch.setattr(data, "places", lambda directory=None: [Path(p) for p in (directory, tmp_path / "a", tmp_path / "cache") if p])
+    monkeypatch.setitem(
+        data.RECIPES, "mnist", replace(data.RECIPES["mnist"], sums=sums_of(arrays), url="file:///nowhere/mnist.npz")
+    )
+    monkeypatch.setattr(
+        data, "places", lambda directory=None: [Path(p) for p in (directory, tmp_path / "a", tmp_path / "cache") if p]
+    )
     return dict(zip(data.Dataset._fields, arrays))
 
 

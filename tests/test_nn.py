@@ -1,4 +1,5 @@
 """ftiny.nn: values and derivatives at the edges, masked softmax, encodings, and initialisers against jax."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,8 +18,28 @@ def on_numpy():
         yield
 
 
-ACTIVATIONS = ["celu", "elu", "gelu", "hard_sigmoid", "hard_silu", "hard_tanh", "leaky_relu", "log_sigmoid", "mish", "relu", "relu6", "selu",
-               "sigmoid", "silu", "soft_sign", "softplus", "sparse_plus", "squareplus", "tanh", "identity"]
+ACTIVATIONS = [
+    "celu",
+    "elu",
+    "gelu",
+    "hard_sigmoid",
+    "hard_silu",
+    "hard_tanh",
+    "leaky_relu",
+    "log_sigmoid",
+    "mish",
+    "relu",
+    "relu6",
+    "selu",
+    "sigmoid",
+    "silu",
+    "soft_sign",
+    "softplus",
+    "sparse_plus",
+    "squareplus",
+    "tanh",
+    "identity",
+]
 EDGES = np.float32([-np.inf, -1e4, -200, -1, -1e-3, 0, 1e-3, 0.5, 1, 6, 200, 1e4, np.inf, np.nan])
 
 
@@ -45,7 +66,9 @@ def test_softmax(name):
     f, g = (lambda x: (ours(x) * weights).sum()), (lambda x: (theirs(x) * weights).sum())
     np.testing.assert_allclose(np.asarray(ftiny.grad(f)(x)), jax.grad(g)(x), rtol=1e-4, atol=1e-5)
     v = weights[::-1]
-    np.testing.assert_allclose(np.asarray(ftiny.jvp(ftiny.grad(f), (x,), (v,))[1]), jax.jvp(jax.grad(g), (x,), (v,))[1], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(
+        np.asarray(ftiny.jvp(ftiny.grad(f), (x,), (v,))[1]), jax.jvp(jax.grad(g), (x,), (v,))[1], rtol=1e-3, atol=1e-4
+    )
 
 
 def test_logsumexp():
@@ -59,23 +82,37 @@ def test_logsumexp():
 def test_standardize_glu_one_hot():
     x = np.random.RandomState(0).randn(4, 6).astype(np.float32) * 3 + 1000
     np.testing.assert_allclose(np.asarray(nn.standardize(x)), jax.nn.standardize(x), rtol=1e-2, atol=5e-3)
-    wanted = (x.astype(np.float64) - x.mean(1, keepdims=True, dtype=np.float64)) / np.sqrt(x.var(1, keepdims=True, dtype=np.float64) + 1e-5)
+    wanted = (x.astype(np.float64) - x.mean(1, keepdims=True, dtype=np.float64)) / np.sqrt(
+        x.var(1, keepdims=True, dtype=np.float64) + 1e-5
+    )
     np.testing.assert_allclose(np.asarray(nn.standardize(x)), wanted, rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(np.asarray(nn.glu(x / 1000, 0)), jax.nn.glu(x / 1000, 0), rtol=1e-5)
     labels = np.int32([0, 2, 5, -1])
     for axis in (-1, 0):
-        np.testing.assert_array_equal(np.asarray(nn.one_hot(labels, 4, axis=axis)), jax.nn.one_hot(labels, 4, axis=axis))
+        np.testing.assert_array_equal(
+            np.asarray(nn.one_hot(labels, 4, axis=axis)), jax.nn.one_hot(labels, 4, axis=axis)
+        )
     assert nn.one_hot(2, 3, dtype="int32").dtype == np.int32
     with pytest.raises(ArgumentError, match="must have an even size"):
         nn.glu(x[:3], 0)
 
 
 INITIALIZERS = {
-    "uniform": lambda m: m.uniform(0.5), "normal": lambda m: m.normal(0.5), "truncated_normal": lambda m: m.truncated_normal(0.3),
-    "constant": lambda m: m.constant(3), "zeros": lambda m: m.zeros, "ones": lambda m: m.ones, "glorot_normal": lambda m: m.glorot_normal(),
-    "glorot_uniform": lambda m: m.glorot_uniform(), "lecun_normal": lambda m: m.lecun_normal(), "lecun_uniform": lambda m: m.lecun_uniform(),
-    "he_normal": lambda m: m.he_normal(), "he_uniform": lambda m: m.he_uniform(), "he axes": lambda m: m.he_normal(in_axis=0, out_axis=(1, 2)),
-    "scaled": lambda m: m.variance_scaling(2.0, "fan_out", "normal"), "batch": lambda m: m.variance_scaling(1.0, "fan_in", "uniform", batch_axis=0),
+    "uniform": lambda m: m.uniform(0.5),
+    "normal": lambda m: m.normal(0.5),
+    "truncated_normal": lambda m: m.truncated_normal(0.3),
+    "constant": lambda m: m.constant(3),
+    "zeros": lambda m: m.zeros,
+    "ones": lambda m: m.ones,
+    "glorot_normal": lambda m: m.glorot_normal(),
+    "glorot_uniform": lambda m: m.glorot_uniform(),
+    "lecun_normal": lambda m: m.lecun_normal(),
+    "lecun_uniform": lambda m: m.lecun_uniform(),
+    "he_normal": lambda m: m.he_normal(),
+    "he_uniform": lambda m: m.he_uniform(),
+    "he axes": lambda m: m.he_normal(in_axis=0, out_axis=(1, 2)),
+    "scaled": lambda m: m.variance_scaling(2.0, "fan_out", "normal"),
+    "batch": lambda m: m.variance_scaling(1.0, "fan_in", "uniform", batch_axis=0),
 }
 
 

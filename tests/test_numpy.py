@@ -1,4 +1,5 @@
 """ftiny.numpy beyond the table of operations: indexing, updates, operators, methods, promotion, creation and errors."""
+
 import jax
 import jax.numpy as jnp
 import ml_dtypes
@@ -25,18 +26,36 @@ def assert_same(ours, theirs, rtol=1e-6):
 
 
 X = np.arange(2 * 3 * 4 * 5, dtype=np.float32).reshape(2, 3, 4, 5)
-I, J = np.array([1, 0, -1], np.int32), np.array([[0], [2]], np.int32)
+IDX, J = np.array([1, 0, -1], np.int32), np.array([[0], [2]], np.int32)
 
 INDICES = {
-    "integer": (1,), "negative": (-1, 2), "slice": (slice(None), slice(1, 3)), "strided": (Ellipsis, slice(None, None, 2)),
-    "backwards": (slice(None), slice(None, None, -1), slice(3, 0, -2)), "empty": (slice(5, 2),), "new axis": (None, 0, None, Ellipsis, None),
-    "all integers": (1, 2, 3, 4), "ellipsis": (Ellipsis, 1), "nothing": (),
-    "array": (slice(None), I), "array first": (J - 1, ), "two arrays": (slice(None), I, I), "broadcast arrays": (slice(None), J, I),
-    "apart": (I % 2, slice(None), I), "integer and array": (0, slice(None), I), "integer beside array": (slice(None), 0, I),
-    "slice and array": (slice(None), slice(1, 3), I, slice(None, None, -2)), "array and new axis": (I % 2, None, slice(0, 2), I),
-    "new axis before": (None, slice(None), I), "mask": (np.array([True, False]),), "mask in the middle": (slice(None), np.array([True, False, True])),
-    "mask of two axes": (slice(None), np.arange(12).reshape(3, 4) % 5 == 0), "scalar array": (np.array(1), slice(None), np.array(2)),
-    "no elements": (np.zeros((0,), np.int32),), "int64": (np.array([0, 1]),), "uint8": (np.array([0, 1], np.uint8),),
+    "integer": (1,),
+    "negative": (-1, 2),
+    "slice": (slice(None), slice(1, 3)),
+    "strided": (Ellipsis, slice(None, None, 2)),
+    "backwards": (slice(None), slice(None, None, -1), slice(3, 0, -2)),
+    "empty": (slice(5, 2),),
+    "new axis": (None, 0, None, Ellipsis, None),
+    "all integers": (1, 2, 3, 4),
+    "ellipsis": (Ellipsis, 1),
+    "nothing": (),
+    "array": (slice(None), IDX),
+    "array first": (J - 1,),
+    "two arrays": (slice(None), IDX, IDX),
+    "broadcast arrays": (slice(None), J, IDX),
+    "apart": (IDX % 2, slice(None), IDX),
+    "integer and array": (0, slice(None), IDX),
+    "integer beside array": (slice(None), 0, IDX),
+    "slice and array": (slice(None), slice(1, 3), IDX, slice(None, None, -2)),
+    "array and new axis": (IDX % 2, None, slice(0, 2), IDX),
+    "new axis before": (None, slice(None), IDX),
+    "mask": (np.array([True, False]),),
+    "mask in the middle": (slice(None), np.array([True, False, True])),
+    "mask of two axes": (slice(None), np.arange(12).reshape(3, 4) % 5 == 0),
+    "scalar array": (np.array(1), slice(None), np.array(2)),
+    "no elements": (np.zeros((0,), np.int32),),
+    "int64": (np.array([0, 1]),),
+    "uint8": (np.array([0, 1], np.uint8),),
 }
 
 
@@ -54,8 +73,18 @@ def test_getitem(name):
 def test_at(name, op):
     index = INDICES[name]
     rng = np.random.RandomState(0)
-    unique = name not in ("broadcast arrays", "two arrays", "apart", "array and new axis", "array", "new axis before", "array first",
-                          "integer and array", "integer beside array", "slice and array")
+    unique = name not in (
+        "broadcast arrays",
+        "two arrays",
+        "apart",
+        "array and new axis",
+        "array",
+        "new axis before",
+        "array first",
+        "integer and array",
+        "integer beside array",
+        "slice and array",
+    )
     values = rng.randint(50, 90, X[index].shape).astype(np.float32) if unique or op != "set" else np.float32(3)
     ours = getattr(fnp.asarray(X).at[index], op)(values)
     theirs = getattr(jnp.asarray(X).at[index], op)(values)
@@ -88,16 +117,28 @@ def test_modes(mode):
     if mode != "promise_in_bounds":
         assert_same(ftiny.jit(lambda i: fnp.take(x, i, mode=mode))(indices), jnp.take(x, indices, mode=mode))
     if mode != "wrap":
-        assert_same(ftiny.jit(lambda i: fnp.asarray(x).at[i].get(mode=mode))(indices), jnp.asarray(x).at[indices].get(mode=mode))
-        assert_same(ftiny.jit(lambda i: fnp.asarray(x).at[i].add(1, mode=mode))(indices), jnp.asarray(x).at[indices].add(1, mode=mode))
+        assert_same(
+            ftiny.jit(lambda i: fnp.asarray(x).at[i].get(mode=mode))(indices), jnp.asarray(x).at[indices].get(mode=mode)
+        )
+        assert_same(
+            ftiny.jit(lambda i: fnp.asarray(x).at[i].add(1, mode=mode))(indices),
+            jnp.asarray(x).at[indices].add(1, mode=mode),
+        )
     integers = np.array([1, 2], np.int32)
-    assert_same(ftiny.jit(lambda i: fnp.take(integers, i, mode="fill"))(np.array([0, 9])), jnp.take(integers, np.array([0, 9]), mode="fill"))
+    assert_same(
+        ftiny.jit(lambda i: fnp.take(integers, i, mode="fill"))(np.array([0, 9])),
+        jnp.take(integers, np.array([0, 9]), mode="fill"),
+    )
 
 
 def test_index_gradient():
     index = np.array([0, 2, 2])
-    for f, g in ((lambda x: (x[index] ** 2).sum(), jnp), (lambda x: (x.at[index].multiply(3.0) ** 2).sum(), jnp),
-                 (lambda x: (x.at[1:3].set(x[:2] ** 2) ** 2).sum(), jnp), (lambda x: (x[::-2] * x[0]).sum(), jnp)):
+    for f, g in (
+        (lambda x: (x[index] ** 2).sum(), jnp),
+        (lambda x: (x.at[index].multiply(3.0) ** 2).sum(), jnp),
+        (lambda x: (x.at[1:3].set(x[:2] ** 2) ** 2).sum(), jnp),
+        (lambda x: (x[::-2] * x[0]).sum(), jnp),
+    ):
         x = np.float32([1, 2, 3, 4])
         assert_same(ftiny.grad(f)(fnp.asarray(x)), jax.grad(f)(g.asarray(x)))
 
@@ -105,7 +146,11 @@ def test_index_gradient():
 def test_index_errors():
     x = fnp.asarray(X)
     cases = [
-        (lambda: x[2], IndexOutOfBoundsError, r"index 2 is out of bounds for axis 0 of size 2 \(shape \(2, 3, 4, 5\)\)"),
+        (
+            lambda: x[2],
+            IndexOutOfBoundsError,
+            r"index 2 is out of bounds for axis 0 of size 2 \(shape \(2, 3, 4, 5\)\)",
+        ),
         (lambda: x[:, -4], IndexOutOfBoundsError, "index -4 is out of bounds for axis 1 of size 3"),
         (lambda: x[0, 0, 0, 0, 0], IndexOutOfBoundsError, "too many indices: 5 for an array with 4 axes"),
         (lambda: x[:, np.array([0, 3])], IndexOutOfBoundsError, "index 3 is out of bounds for axis 1 of size 3"),
@@ -116,7 +161,7 @@ def test_index_errors():
         (lambda: x[1.5], TracerError, "an index must be integers"),
         (lambda: x[np.float32([0])], TracerError, "an integer or bool dtype"),
         (lambda: x[..., ...], ArgumentError, "only one Ellipsis"),
-        (lambda: x[I, np.array([0, 1])], ShapeError, r"index: shapes \(3,\) and \(2,\) do not broadcast"),
+        (lambda: x[IDX, np.array([0, 1])], ShapeError, r"index: shapes \(3,\) and \(2,\) do not broadcast"),
         (lambda: x.at[0].set(np.zeros(3)), ShapeError, r"values of shape \(3,\) do not fit|do not broadcast"),
         (lambda: ftiny.jit(lambda x: x[4])(x), IndexOutOfBoundsError, "index 4"),
         (lambda: ftiny.jit(lambda x, m: x[m])(x, x > 0), TracerError, "a bool index must be known while tracing"),
@@ -132,20 +177,76 @@ def test_index_errors():
 # ---- operators, methods, properties ----------------------------------------------------------------------------
 
 OPERATORS = [
-    lambda x, y: x + y, lambda x, y: x - y, lambda x, y: x * y, lambda x, y: x / y, lambda x, y: x // y, lambda x, y: x % y,
-    lambda x, y: x ** 2 + y, lambda x, y: 2 ** x, lambda x, y: -x, lambda x, y: +x, lambda x, y: abs(x - y), lambda x, y: x < y,
-    lambda x, y: x <= y, lambda x, y: x > y, lambda x, y: x >= y, lambda x, y: x == y, lambda x, y: x != y, lambda x, y: x @ y.T,
-    lambda x, y: 1 - x, lambda x, y: 1 / x, lambda x, y: 7 // x, lambda x, y: 7 % x, lambda x, y: divmod(x, y)[1],
-    lambda x, y: (x > 2) & (y > 2), lambda x, y: (x > 2) | (y > 2), lambda x, y: (x > 2) ^ (y > 2), lambda x, y: ~(x > 2),
-    lambda x, y: x.T, lambda x, y: x.mT, lambda x, y: x.sum(axis=0), lambda x, y: x.mean(), lambda x, y: x.var(axis=1, keepdims=True),
-    lambda x, y: x.std(), lambda x, y: x.prod(), lambda x, y: x.min(axis=-1), lambda x, y: x.max(), lambda x, y: x.argmax(axis=1),
-    lambda x, y: x.argmin(), lambda x, y: x.reshape(-1), lambda x, y: x.reshape(3, 2), lambda x, y: x.reshape((1, -1)),
-    lambda x, y: x.transpose(1, 0), lambda x, y: x.transpose(), lambda x, y: x.ravel(), lambda x, y: x.flatten(), lambda x, y: x[None].squeeze(),
-    lambda x, y: x.astype("int32"), lambda x, y: x.astype(bool), lambda x, y: x.cumsum(axis=1), lambda x, y: x.cumprod(axis=0), lambda x, y: x.dot(y.T),
-    lambda x, y: x.sort(axis=0), lambda x, y: x.argsort(), lambda x, y: x.clip(2, 4), lambda x, y: x.round(), lambda x, y: x.repeat(2, axis=0),
-    lambda x, y: x.swapaxes(0, 1), lambda x, y: x.all(), lambda x, y: x.any(axis=0), lambda x, y: x.diagonal(), lambda x, y: x.trace(),
-    lambda x, y: x.take(1, axis=0), lambda x, y: x.conj(), lambda x, y: x.real, lambda x, y: x.imag, lambda x, y: x.ptp(axis=0) if hasattr(x, "ptp") else x,
-    lambda x, y: x.nonzero()[1], lambda x, y: x.view("int32"), lambda x, y: x.view("uint8"), lambda x, y: (x > 1).view("uint8"),
+    lambda x, y: x + y,
+    lambda x, y: x - y,
+    lambda x, y: x * y,
+    lambda x, y: x / y,
+    lambda x, y: x // y,
+    lambda x, y: x % y,
+    lambda x, y: x**2 + y,
+    lambda x, y: 2**x,
+    lambda x, y: -x,
+    lambda x, y: +x,
+    lambda x, y: abs(x - y),
+    lambda x, y: x < y,
+    lambda x, y: x <= y,
+    lambda x, y: x > y,
+    lambda x, y: x >= y,
+    lambda x, y: x == y,
+    lambda x, y: x != y,
+    lambda x, y: x @ y.T,
+    lambda x, y: 1 - x,
+    lambda x, y: 1 / x,
+    lambda x, y: 7 // x,
+    lambda x, y: 7 % x,
+    lambda x, y: divmod(x, y)[1],
+    lambda x, y: (x > 2) & (y > 2),
+    lambda x, y: (x > 2) | (y > 2),
+    lambda x, y: (x > 2) ^ (y > 2),
+    lambda x, y: ~(x > 2),
+    lambda x, y: x.T,
+    lambda x, y: x.mT,
+    lambda x, y: x.sum(axis=0),
+    lambda x, y: x.mean(),
+    lambda x, y: x.var(axis=1, keepdims=True),
+    lambda x, y: x.std(),
+    lambda x, y: x.prod(),
+    lambda x, y: x.min(axis=-1),
+    lambda x, y: x.max(),
+    lambda x, y: x.argmax(axis=1),
+    lambda x, y: x.argmin(),
+    lambda x, y: x.reshape(-1),
+    lambda x, y: x.reshape(3, 2),
+    lambda x, y: x.reshape((1, -1)),
+    lambda x, y: x.transpose(1, 0),
+    lambda x, y: x.transpose(),
+    lambda x, y: x.ravel(),
+    lambda x, y: x.flatten(),
+    lambda x, y: x[None].squeeze(),
+    lambda x, y: x.astype("int32"),
+    lambda x, y: x.astype(bool),
+    lambda x, y: x.cumsum(axis=1),
+    lambda x, y: x.cumprod(axis=0),
+    lambda x, y: x.dot(y.T),
+    lambda x, y: x.sort(axis=0),
+    lambda x, y: x.argsort(),
+    lambda x, y: x.clip(2, 4),
+    lambda x, y: x.round(),
+    lambda x, y: x.repeat(2, axis=0),
+    lambda x, y: x.swapaxes(0, 1),
+    lambda x, y: x.all(),
+    lambda x, y: x.any(axis=0),
+    lambda x, y: x.diagonal(),
+    lambda x, y: x.trace(),
+    lambda x, y: x.take(1, axis=0),
+    lambda x, y: x.conj(),
+    lambda x, y: x.real,
+    lambda x, y: x.imag,
+    lambda x, y: x.ptp(axis=0) if hasattr(x, "ptp") else x,
+    lambda x, y: x.nonzero()[1],
+    lambda x, y: x.view("int32"),
+    lambda x, y: x.view("uint8"),
+    lambda x, y: (x > 1).view("uint8"),
 ]
 
 
@@ -180,7 +281,9 @@ def test_iteration_and_length():
 # ---- promotion -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", ["bool", "int8", "uint8", "int32", "uint32", "float16", "bfloat16", "float32", "complex64"])
+@pytest.mark.parametrize(
+    "dtype", ["bool", "int8", "uint8", "int32", "uint32", "float16", "bfloat16", "float32", "complex64"]
+)
 @pytest.mark.parametrize("scalar", [True, 2, 2.5, 1j])
 def test_python_scalars_adopt(dtype, scalar):
     dtype = ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype
@@ -189,7 +292,9 @@ def test_python_scalars_adopt(dtype, scalar):
     assert_same(ftiny.jit(lambda x, s: x * s)(x, scalar), jnp.multiply(x, scalar))
 
 
-@pytest.mark.parametrize("a", ["bool", "int8", "uint8", "int32", "uint32", "float16", "bfloat16", "float32", "complex64"])
+@pytest.mark.parametrize(
+    "a", ["bool", "int8", "uint8", "int32", "uint32", "float16", "bfloat16", "float32", "complex64"]
+)
 @pytest.mark.parametrize("b", ["int16", "uint16", "float16", "float32"])
 def test_arrays_promote(a, b):
     if (a, b) == ("uint32", "int16"):
@@ -209,20 +314,62 @@ def test_64_bits_without_a_flag():
 # ---- creation --------------------------------------------------------------------------------------------------
 
 CREATION = [
-    lambda m: m.array([[1, 2], [3, 4]]), lambda m: m.array([1, 2.5]), lambda m: m.array([True, False]), lambda m: m.array(3), lambda m: m.array([]),
-    lambda m: m.array([1, 2], dtype="float32", ndmin=3), lambda m: m.array([m.array([1, 2]), m.array([3.0, 4.0])]), lambda m: m.array([1 + 2j]),
-    lambda m: m.zeros((2, 3)), lambda m: m.ones(3, "int8"), lambda m: m.full((2, 2), 7), lambda m: m.full((2, 3), m.arange(3)), lambda m: m.zeros(()),
-    lambda m: m.arange(5), lambda m: m.arange(2, 9, 3), lambda m: m.arange(5.0), lambda m: m.arange(0, 1, 0.25), lambda m: m.arange(5, 0, -2), lambda m: m.arange(3, 3),
-    lambda m: m.arange(3, dtype="uint8"), lambda m: m.linspace(0, 1, 7), lambda m: m.linspace(2, -1, 4, endpoint=False), lambda m: m.linspace(0, 10, 5, dtype="int32"),
-    lambda m: m.linspace(m.array([0.0, 1.0]), 4, 3), lambda m: m.linspace(0, 1, 1), lambda m: m.logspace(0, 2, 4), lambda m: m.geomspace(1, 100, 5),
-    lambda m: m.eye(3), lambda m: m.eye(2, 4, 1), lambda m: m.eye(3, k=-1, dtype="int32"), lambda m: m.identity(2), lambda m: m.tri(3, 4, 1),
-    lambda m: m.tril(m.ones((3, 4)), -1), lambda m: m.triu(m.ones((2, 3, 3)), 1), lambda m: m.diag(m.arange(3.0)), lambda m: m.diag(m.arange(3.0), 2),
-    lambda m: m.diag(m.arange(3), -1), lambda m: m.diag(m.arange(12).reshape(3, 4), 1), lambda m: m.diag(m.arange(12).reshape(3, 4), -2),
-    lambda m: m.diagonal(m.arange(24).reshape(2, 3, 4), 0, 0, 2), lambda m: m.diagflat(m.array([[1, 2], [3, 4]])), lambda m: m.trace(m.arange(12).reshape(3, 4)),
-    lambda m: m.meshgrid(m.arange(2), m.arange(3))[0], lambda m: m.meshgrid(m.arange(2), m.arange(3), indexing="ij")[1], lambda m: m.indices((2, 3)),
-    lambda m: m.meshgrid(m.arange(2), m.arange(3), m.arange(4), sparse=True)[2], lambda m: m.vander(m.array([1.0, 2.0, 3.0]), 4), lambda m: m.vander(m.array([1, 2]), increasing=True),
-    lambda m: m.zeros_like(m.ones((2, 3), "int8")), lambda m: m.full_like(m.ones(2), 3), lambda m: m.ones_like(m.zeros(2), dtype="int32"), lambda m: m.tril_indices(4, 1)[1],
-    lambda m: m.triu_indices(3)[0], lambda m: m.stack([m.arange(2), m.ones(2)]), lambda m: m.diag_indices(3)[1], lambda m: m.ix_(m.arange(2), m.arange(3))[1],
+    lambda m: m.array([[1, 2], [3, 4]]),
+    lambda m: m.array([1, 2.5]),
+    lambda m: m.array([True, False]),
+    lambda m: m.array(3),
+    lambda m: m.array([]),
+    lambda m: m.array([1, 2], dtype="float32", ndmin=3),
+    lambda m: m.array([m.array([1, 2]), m.array([3.0, 4.0])]),
+    lambda m: m.array([1 + 2j]),
+    lambda m: m.zeros((2, 3)),
+    lambda m: m.ones(3, "int8"),
+    lambda m: m.full((2, 2), 7),
+    lambda m: m.full((2, 3), m.arange(3)),
+    lambda m: m.zeros(()),
+    lambda m: m.arange(5),
+    lambda m: m.arange(2, 9, 3),
+    lambda m: m.arange(5.0),
+    lambda m: m.arange(0, 1, 0.25),
+    lambda m: m.arange(5, 0, -2),
+    lambda m: m.arange(3, 3),
+    lambda m: m.arange(3, dtype="uint8"),
+    lambda m: m.linspace(0, 1, 7),
+    lambda m: m.linspace(2, -1, 4, endpoint=False),
+    lambda m: m.linspace(0, 10, 5, dtype="int32"),
+    lambda m: m.linspace(m.array([0.0, 1.0]), 4, 3),
+    lambda m: m.linspace(0, 1, 1),
+    lambda m: m.logspace(0, 2, 4),
+    lambda m: m.geomspace(1, 100, 5),
+    lambda m: m.eye(3),
+    lambda m: m.eye(2, 4, 1),
+    lambda m: m.eye(3, k=-1, dtype="int32"),
+    lambda m: m.identity(2),
+    lambda m: m.tri(3, 4, 1),
+    lambda m: m.tril(m.ones((3, 4)), -1),
+    lambda m: m.triu(m.ones((2, 3, 3)), 1),
+    lambda m: m.diag(m.arange(3.0)),
+    lambda m: m.diag(m.arange(3.0), 2),
+    lambda m: m.diag(m.arange(3), -1),
+    lambda m: m.diag(m.arange(12).reshape(3, 4), 1),
+    lambda m: m.diag(m.arange(12).reshape(3, 4), -2),
+    lambda m: m.diagonal(m.arange(24).reshape(2, 3, 4), 0, 0, 2),
+    lambda m: m.diagflat(m.array([[1, 2], [3, 4]])),
+    lambda m: m.trace(m.arange(12).reshape(3, 4)),
+    lambda m: m.meshgrid(m.arange(2), m.arange(3))[0],
+    lambda m: m.meshgrid(m.arange(2), m.arange(3), indexing="ij")[1],
+    lambda m: m.indices((2, 3)),
+    lambda m: m.meshgrid(m.arange(2), m.arange(3), m.arange(4), sparse=True)[2],
+    lambda m: m.vander(m.array([1.0, 2.0, 3.0]), 4),
+    lambda m: m.vander(m.array([1, 2]), increasing=True),
+    lambda m: m.zeros_like(m.ones((2, 3), "int8")),
+    lambda m: m.full_like(m.ones(2), 3),
+    lambda m: m.ones_like(m.zeros(2), dtype="int32"),
+    lambda m: m.tril_indices(4, 1)[1],
+    lambda m: m.triu_indices(3)[0],
+    lambda m: m.stack([m.arange(2), m.ones(2)]),
+    lambda m: m.diag_indices(3)[1],
+    lambda m: m.ix_(m.arange(2), m.arange(3))[1],
 ]
 
 
@@ -234,22 +381,60 @@ def test_creation(number):
 
 
 MORE = [
-    lambda m, x: m.histogram(x, 5)[0], lambda m, x: m.histogram(x, 5)[1], lambda m, x: m.histogram(x, 4, range=(0.0, 2.0), density=True)[0],
-    lambda m, x: m.histogram(x, m.array([0.0, 1.0, 3.0, 9.0]))[0], lambda m, x: m.unique(m.round(x)), lambda m, x: m.unique(m.round(x), return_counts=True)[1],
-    lambda m, x: m.unique(m.round(x), return_inverse=True)[1], lambda m, x: m.unique(m.round(x), return_index=True)[1],
-    lambda m, x: m.unique(m.round(x), size=4, fill_value=-1), lambda m, x: m.extract(x > 1, x), lambda m, x: m.compress(np.array([True, False, True]), x, axis=0),
-    lambda m, x: m.polyval(m.array([1.0, 2.0, 3.0]), x), lambda m, x: m.vecdot(x, x), lambda m, x: m.vecdot(x, x, axis=0), lambda m, x: m.empty((0, 2)),
-    lambda m, x: m.nonzero(x > 1, size=5, fill_value=7)[0], lambda m, x: m.argwhere(x > 1), lambda m, x: m.flatnonzero(x > 1), lambda m, x: m.where(x > 1)[1],
-    lambda m, x: m.einsum("ij,kj,kl->il", x, x, x), lambda m, x: m.einsum("ij->j", x), lambda m, x: m.einsum("ii", x[:, :3]), lambda m, x: m.einsum("...j,j", x, x[0]),
-    lambda m, x: m.einsum("ij,ij->ij", x, x), lambda m, x: m.einsum("ii,jj->ij", x[:, :3], x[:, :3]), lambda m, x: m.einsum("ij,k->", x, x[0]),
-    lambda m, x: m.matmul(x[None], x.T), lambda m, x: m.matmul(x[:, None], m.ones((2, 1, 4, 2))), lambda m, x: m.matmul(x[0], x.T), lambda m, x: m.matmul(x, x[0]),
-    lambda m, x: m.matmul(m.zeros((2, 0)), m.zeros((0, 3))), lambda m, x: m.matmul(x > 1, x.T > 1), lambda m, x: m.matmul(x.astype("int32"), x.T.astype("int8")),
-    lambda m, x: m.tensordot(x, x, ([0, 1], [0, 1])), lambda m, x: m.tensordot(x, x, 0), lambda m, x: m.convolve(x[0], x[1, :3], "same"), lambda m, x: m.correlate(x[0, :2], x[1], "full"),
-    lambda m, x: m.median(x, axis=0), lambda m, x: m.quantile(x, m.array([0.1, 0.9]), axis=1), lambda m, x: m.percentile(x, 30, keepdims=True),
-    lambda m, x: m.var(x, axis=0, where=x > 0.5), lambda m, x: m.mean(x, where=x > 1), lambda m, x: m.sum(x, initial=5.0), lambda m, x: m.max(x, initial=9.0, where=x > 1),
-    lambda m, x: m.pad(x, ((1, 2), (0, 3)), mode="reflect"), lambda m, x: m.pad(x, 2, mode="wrap"), lambda m, x: m.pad(x, ((1, 1), (2, 0)), constant_values=((1, 2), (3, 4))),
-    lambda m, x: m.repeat(x, m.array([1, 0, 2]), axis=0, total_repeat_length=3), lambda m, x: m.roll(x, (1, -2), (0, 1)), lambda m, x: m.searchsorted(m.sort(x[0]), x[1], "right"),
-    lambda m, x: m.round(x, 1), lambda m, x: m.isclose(x, x + 1e-9), lambda m, x: m.nan_to_num(x / 0 - 1), lambda m, x: m.interp(x, m.array([0.0, 1, 2]), m.array([1.0, 5, 0])),
+    lambda m, x: m.histogram(x, 5)[0],
+    lambda m, x: m.histogram(x, 5)[1],
+    lambda m, x: m.histogram(x, 4, range=(0.0, 2.0), density=True)[0],
+    lambda m, x: m.histogram(x, m.array([0.0, 1.0, 3.0, 9.0]))[0],
+    lambda m, x: m.unique(m.round(x)),
+    lambda m, x: m.unique(m.round(x), return_counts=True)[1],
+    lambda m, x: m.unique(m.round(x), return_inverse=True)[1],
+    lambda m, x: m.unique(m.round(x), return_index=True)[1],
+    lambda m, x: m.unique(m.round(x), size=4, fill_value=-1),
+    lambda m, x: m.extract(x > 1, x),
+    lambda m, x: m.compress(np.array([True, False, True]), x, axis=0),
+    lambda m, x: m.polyval(m.array([1.0, 2.0, 3.0]), x),
+    lambda m, x: m.vecdot(x, x),
+    lambda m, x: m.vecdot(x, x, axis=0),
+    lambda m, x: m.empty((0, 2)),
+    lambda m, x: m.nonzero(x > 1, size=5, fill_value=7)[0],
+    lambda m, x: m.argwhere(x > 1),
+    lambda m, x: m.flatnonzero(x > 1),
+    lambda m, x: m.where(x > 1)[1],
+    lambda m, x: m.einsum("ij,kj,kl->il", x, x, x),
+    lambda m, x: m.einsum("ij->j", x),
+    lambda m, x: m.einsum("ii", x[:, :3]),
+    lambda m, x: m.einsum("...j,j", x, x[0]),
+    lambda m, x: m.einsum("ij,ij->ij", x, x),
+    lambda m, x: m.einsum("ii,jj->ij", x[:, :3], x[:, :3]),
+    lambda m, x: m.einsum("ij,k->", x, x[0]),
+    lambda m, x: m.matmul(x[None], x.T),
+    lambda m, x: m.matmul(x[:, None], m.ones((2, 1, 4, 2))),
+    lambda m, x: m.matmul(x[0], x.T),
+    lambda m, x: m.matmul(x, x[0]),
+    lambda m, x: m.matmul(m.zeros((2, 0)), m.zeros((0, 3))),
+    lambda m, x: m.matmul(x > 1, x.T > 1),
+    lambda m, x: m.matmul(x.astype("int32"), x.T.astype("int8")),
+    lambda m, x: m.tensordot(x, x, ([0, 1], [0, 1])),
+    lambda m, x: m.tensordot(x, x, 0),
+    lambda m, x: m.convolve(x[0], x[1, :3], "same"),
+    lambda m, x: m.correlate(x[0, :2], x[1], "full"),
+    lambda m, x: m.median(x, axis=0),
+    lambda m, x: m.quantile(x, m.array([0.1, 0.9]), axis=1),
+    lambda m, x: m.percentile(x, 30, keepdims=True),
+    lambda m, x: m.var(x, axis=0, where=x > 0.5),
+    lambda m, x: m.mean(x, where=x > 1),
+    lambda m, x: m.sum(x, initial=5.0),
+    lambda m, x: m.max(x, initial=9.0, where=x > 1),
+    lambda m, x: m.pad(x, ((1, 2), (0, 3)), mode="reflect"),
+    lambda m, x: m.pad(x, 2, mode="wrap"),
+    lambda m, x: m.pad(x, ((1, 1), (2, 0)), constant_values=((1, 2), (3, 4))),
+    lambda m, x: m.repeat(x, m.array([1, 0, 2]), axis=0, total_repeat_length=3),
+    lambda m, x: m.roll(x, (1, -2), (0, 1)),
+    lambda m, x: m.searchsorted(m.sort(x[0]), x[1], "right"),
+    lambda m, x: m.round(x, 1),
+    lambda m, x: m.isclose(x, x + 1e-9),
+    lambda m, x: m.nan_to_num(x / 0 - 1),
+    lambda m, x: m.interp(x, m.array([0.0, 1, 2]), m.array([1.0, 5, 0])),
 ]
 
 
@@ -275,12 +460,24 @@ def test_constants_and_queries():
 def test_errors_name_the_operands():
     a, b = fnp.ones((2, 3)), fnp.ones((4, 5))
     cases = [
-        (lambda: a + b, ShapeError, r"add: shapes \(2, 3\) and \(4, 5\) do not broadcast: on axis -2 one has size 2, another 4|on axis -1 one has size"),
-        (lambda: a @ b, ShapeError, r"matmul: shapes \(2, 3\) and \(4, 5\) do not fit: axis 1 of the first has size 3, axis 0 of the second has size 4"),
+        (
+            lambda: a + b,
+            ShapeError,
+            r"add: shapes \(2, 3\) and \(4, 5\) do not broadcast: on axis -2 one has size 2, another 4",
+        ),
+        (
+            lambda: a @ b,
+            ShapeError,
+            r"matmul: shapes \(2, 3\) and \(4, 5\) do not fit: axis 1 of the first has size 3, axis 0 of",
+        ),
         (lambda: fnp.dot(a, b), ShapeError, r"dot: shapes \(2, 3\) and \(4, 5\)"),
         (lambda: fnp.concatenate([a, b]), ShapeError, "concatenate: array 0 has shape .* they differ on axis 1"),
         (lambda: fnp.stack([a, b]), ShapeError, "stack: array 0 has shape"),
-        (lambda: a.reshape(4, 2), ShapeError, r"an array of shape \(2, 3\) has 6 elements, which do not fill the shape \(4, 2\)"),
+        (
+            lambda: a.reshape(4, 2),
+            ShapeError,
+            r"an array of shape \(2, 3\) has 6 elements, which do not fill the shape \(4, 2\)",
+        ),
         (lambda: a.sum(axis=2), ShapeError, "sum: axis 2 is out of bounds for an array with 2 axes"),
         (lambda: fnp.max(fnp.zeros((0, 3)), axis=0), ShapeError, "max: an axis of size 0"),
         (lambda: fnp.exp("a"), TracerError, "exp: argument 0 must be an array or a number, but it is a str"),

@@ -1,4 +1,5 @@
 """Optimisers, step by step against `jax.example_libraries.optimizers` (adamw against its formula), and schedules."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -91,7 +92,9 @@ def test_cosine_warm_up_and_one_cycle():
     warmed = optimizers.warm_up(optimizers.exponential_decay(1.0, 10, 0.5), 4)
     np.testing.assert_allclose([float(warmed(i)) for i in (0, 1, 4, 14)], [0.0, 0.25, 1.0, 0.5], rtol=1e-6)
     cycle = optimizers.one_cycle(1.0, 100)
-    np.testing.assert_allclose([float(cycle(i)) for i in (0, 15, 30, 65, 100)], [0.04, 0.52, 1.0, 0.500002, 4e-6], rtol=1e-4)
+    np.testing.assert_allclose(
+        [float(cycle(i)) for i in (0, 15, 30, 65, 100)], [0.04, 0.52, 1.0, 0.500002, 4e-6], rtol=1e-4
+    )
 
 
 def test_clip_grads():

@@ -1,4 +1,5 @@
 """Random numbers against `jax.random`: the same bits, and what is made of bits to its last places."""
+
 import jax
 import numpy as np
 import pytest
@@ -63,19 +64,34 @@ def test_uniform(shape, dtype):
 
 def test_uniform_between():
     # XLA fuses the multiplication with the addition, which rounds once instead of twice.
-    assert_same(random.uniform(key(), (200,), minval=-2, maxval=3.5), jax.random.uniform(JAX_KEY, (200,), minval=-2, maxval=3.5),
-                exact=False, rtol=3e-7)
+    assert_same(
+        random.uniform(key(), (200,), minval=-2, maxval=3.5),
+        jax.random.uniform(JAX_KEY, (200,), minval=-2, maxval=3.5),
+        exact=False,
+        rtol=3e-7,
+    )
     low = np.float32([0, 5])
-    assert_same(random.uniform(key(), (9, 2), minval=low, maxval=low + 1),
-                jax.random.uniform(JAX_KEY, (9, 2), minval=low, maxval=low + 1), exact=False, rtol=3e-7)
+    assert_same(
+        random.uniform(key(), (9, 2), minval=low, maxval=low + 1),
+        jax.random.uniform(JAX_KEY, (9, 2), minval=low, maxval=low + 1),
+        exact=False,
+        rtol=3e-7,
+    )
 
 
 def test_64_bits():
     with jax.enable_x64(True):
         assert_same(random.bits(key(), (5,), "uint64"), jax.random.bits(JAX_KEY, (5,), "uint64"))
         assert_same(random.uniform(key(), (5,), "float64"), jax.random.uniform(JAX_KEY, (5,), "float64"))
-        assert_same(random.normal(key(), (50,), "float64"), jax.random.normal(JAX_KEY, (50,), "float64"), exact=False, rtol=1e-11)
-        assert_same(random.randint(key(), (50,), -9, 2**40, "int64"), jax.random.randint(JAX_KEY, (50,), -9, 2**40, "int64"))
+        assert_same(
+            random.normal(key(), (50,), "float64"),
+            jax.random.normal(JAX_KEY, (50,), "float64"),
+            exact=False,
+            rtol=1e-11,
+        )
+        assert_same(
+            random.randint(key(), (50,), -9, 2**40, "int64"), jax.random.randint(JAX_KEY, (50,), -9, 2**40, "int64")
+        )
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32", "uint32"])
@@ -104,7 +120,9 @@ def test_permutation():
 
 def test_normal():
     assert_same(random.normal(key(), (1000,)), jax.random.normal(JAX_KEY, (1000,)), exact=False)
-    assert_same(random.normal(key(), (100,), "bfloat16"), jax.random.normal(JAX_KEY, (100,), "bfloat16"), exact=False, rtol=1e-2)
+    assert_same(
+        random.normal(key(), (100,), "bfloat16"), jax.random.normal(JAX_KEY, (100,), "bfloat16"), exact=False, rtol=1e-2
+    )
     sample = np.asarray(random.normal(key(), (2, 2000), "complex64"))
     assert sample.dtype == np.complex64 and abs(sample.var() - 1) < 0.05
 
@@ -121,7 +139,11 @@ def test_bernoulli_truncated_and_signs():
     assert_same(random.bernoulli(key(), p, (2, 50)), jax.random.bernoulli(JAX_KEY, p, (2, 50)))
     assert_same(random.bernoulli(key()), jax.random.bernoulli(JAX_KEY))
     assert_same(random.rademacher(key(), (50,)), jax.random.rademacher(JAX_KEY, (50,)))
-    assert_same(random.truncated_normal(key(), -2.0, 1.0, (200,)), jax.random.truncated_normal(JAX_KEY, -2.0, 1.0, (200,)), exact=False)
+    assert_same(
+        random.truncated_normal(key(), -2.0, 1.0, (200,)),
+        jax.random.truncated_normal(JAX_KEY, -2.0, 1.0, (200,)),
+        exact=False,
+    )
 
 
 @pytest.mark.parametrize("axis", [0, 1, -1])
@@ -129,7 +151,9 @@ def test_categorical(axis):
     logits = np.random.RandomState(0).randn(6, 9).astype(np.float32)
     assert_same(random.categorical(key(), logits, axis), jax.random.categorical(JAX_KEY, logits, axis))
     batch = np.delete(logits.shape, axis).tolist()
-    assert_same(random.categorical(key(), logits, axis, (4, *batch)), jax.random.categorical(JAX_KEY, logits, axis, (4, *batch)))
+    assert_same(
+        random.categorical(key(), logits, axis, (4, *batch)), jax.random.categorical(JAX_KEY, logits, axis, (4, *batch))
+    )
 
 
 @pytest.mark.parametrize("options", [{}, {"replace": False}, {"p": True}, {"p": True, "replace": False}])

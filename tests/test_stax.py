@@ -1,4 +1,5 @@
 """Layers: shapes and values against `jax.example_libraries.stax` with the same parameters, and running statistics."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,8 +27,10 @@ def image(*shape):
 
 LAYERS = {
     "dense": (lambda s: s.serial(s.Dense(7), s.Relu, s.Dense(3), s.LogSoftmax), (5, 6)),
-    "conv": (lambda s: s.serial(s.Conv(4, (3, 3), padding="SAME"), s.Relu, s.MaxPool((2, 2), (2, 2)), s.Flatten, s.Dense(3)),
-             (2, 8, 8, 3)),
+    "conv": (
+        lambda s: s.serial(s.Conv(4, (3, 3), padding="SAME"), s.Relu, s.MaxPool((2, 2), (2, 2)), s.Flatten, s.Dense(3)),
+        (2, 8, 8, 3),
+    ),
     "strided conv": (lambda s: s.Conv(4, (3, 2), strides=(2, 1), padding="VALID"), (2, 9, 8, 3)),
     "general conv": (lambda s: s.GeneralConv(("NCHW", "OIHW", "NHWC"), 4, (3, 3), (2, 2), "SAME"), (2, 3, 9, 8)),
     "conv transpose": (lambda s: s.ConvTranspose(4, (3, 3), (2, 2), "SAME"), (2, 5, 4, 3)),
@@ -39,10 +42,19 @@ LAYERS = {
     "average pool": (lambda s: s.AvgPool((3, 3), (2, 2), "SAME"), (2, 6, 7, 3)),
     "average pool NCHW": (lambda s: s.AvgPool((3, 2), (2, 1), "VALID", spec="NCHW"), (2, 3, 6, 7)),
     "max pool": (lambda s: s.MaxPool((3, 3), (2, 2), "SAME"), (2, 6, 7, 3)),
-    "residual": (lambda s: s.serial(s.FanOut(2), s.parallel(s.serial(s.Dense(6), s.Tanh), s.Identity), s.FanInSum), (4, 6)),
-    "concatenated": (lambda s: s.serial(s.FanOut(3), s.parallel(s.Dense(2), s.Dense(3), s.Identity), s.FanInConcat()), (4, 6)),
+    "residual": (
+        lambda s: s.serial(s.FanOut(2), s.parallel(s.serial(s.Dense(6), s.Tanh), s.Identity), s.FanInSum),
+        (4, 6),
+    ),
+    "concatenated": (
+        lambda s: s.serial(s.FanOut(3), s.parallel(s.Dense(2), s.Dense(3), s.Identity), s.FanInConcat()),
+        (4, 6),
+    ),
     "shape dependent": (lambda s: s.shape_dependent(lambda shape: s.Dense(shape[-1] * 2)), (4, 6)),
-    "activations": (lambda s: s.serial(s.Exp, s.Softplus, s.Sigmoid, s.Elu, s.LeakyRelu, s.Selu, s.Gelu, s.Softmax), (4, 6)),
+    "activations": (
+        lambda s: s.serial(s.Exp, s.Softplus, s.Sigmoid, s.Elu, s.LeakyRelu, s.Selu, s.Gelu, s.Softmax),
+        (4, 6),
+    ),
 }
 
 
@@ -101,20 +113,27 @@ def test_running_statistics():
     np.testing.assert_allclose(np.asarray(outputs), np.asarray(network.apply_fun(params, x)), rtol=1e-6)
     tested, same = network.apply_fun(params, x, state=new, mode="test")
     mean, variance = np.asarray(new[1].mean), np.asarray(new[1].variance)
-    np.testing.assert_allclose(np.asarray(tested), np.maximum((hidden - mean) / np.sqrt(variance + 1e-5), 0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        np.asarray(tested), np.maximum((hidden - mean) / np.sqrt(variance + 1e-5), 0), rtol=1e-4, atol=1e-5
+    )
     np.testing.assert_array_equal(np.asarray(same[1].mean), mean)
 
 
 def test_state_inside_jit_and_grad():
-    network = stax.serial(stax.FanOut(2), stax.parallel(stax.serial(stax.Dense(4), stax.BatchNorm(axis=0)), stax.Dense(4)), stax.FanInSum,
-                          stax.shape_dependent(lambda shape: stax.BatchNorm(axis=0)))
+    network = stax.serial(
+        stax.FanOut(2),
+        stax.parallel(stax.serial(stax.Dense(4), stax.BatchNorm(axis=0)), stax.Dense(4)),
+        stax.FanInSum,
+        stax.shape_dependent(lambda shape: stax.BatchNorm(axis=0)),
+    )
     _, params, state = network.init_with_state(random.PRNGKey(0), (-1, 3))
 
     @ftiny.jit
     def step(params, state, x):
         def loss(params):
             out, new = network.apply_fun(params, x, state=state)
-            return (out ** 2).sum(), new
+            return (out**2).sum(), new
+
         return ftiny.grad(loss, has_aux=True)(params)
 
     gradients, new = step(params, state, image(8, 3))

@@ -12,6 +12,7 @@ Input: arrays of one dtype and, elementwise, of one shape. Output: arrays. The r
     >>> ftiny.lax.fori_loop(0, 3, lambda i, x: x * 2, 1)
     Array(8, dtype=int32)
 """
+
 # ruff: noqa: F401
 from ftiny.lax.convolution import (
     ConvDimensionNumbers,

@@ -6,6 +6,7 @@ Input: arrays and dimension numbers. Output: an array; a convolution is one `con
 
 Groups become a shared index by a reshape of the channels. 16-bit floats are accumulated in float32.
 """
+
 from __future__ import annotations
 
 import math
@@ -43,14 +44,21 @@ def dot_general(lhs, rhs, dimension_numbers, precision=None, preferred_element_t
             raise ArgumentError(located(f"dot_general: {len(left)} {what} axes of lhs, {len(right)} of rhs"))
         for a, b in zip(left, right):
             if m[a] != n[b]:
-                raise ShapeError(located(f"dot_general: shapes {m} and {n} do not fit: {what} axis {a} of lhs has size {m[a]}, "
-                                         f"axis {b} of rhs has size {n[b]}"))
+                raise ShapeError(
+                    located(
+                        f"dot_general: shapes {m} and {n} do not fit: {what} axis {a} of lhs has size {m[a]}, "
+                        f"axis {b} of rhs has size {n[b]}"
+                    )
+                )
     names: dict = {a: ("sum", i) for i, a in enumerate(left_sum)} | {a: ("batch", i) for i, a in enumerate(left_batch)}
     left_names = [names.get(a, ("lhs", a)) for a in range(len(m))]
     names = {b: ("sum", i) for i, b in enumerate(right_sum)} | {b: ("batch", i) for i, b in enumerate(right_batch)}
     right_names = [names.get(b, ("rhs", b)) for b in range(len(n))]
-    out = [("batch", i) for i in range(len(left_batch))] + [x for x in left_names if x[0] == "lhs"] + \
-        [x for x in right_names if x[0] == "rhs"]
+    out = (
+        [("batch", i) for i in range(len(left_batch))]
+        + [x for x in left_names if x[0] == "lhs"]
+        + [x for x in right_names if x[0] == "rhs"]
+    )
     dtype = None if preferred_element_type is None else dtypes.dtype(preferred_element_type)
     return product(lhs, rhs, left_names, right_names, out, precision=precision, dtype=dtype)
 
@@ -60,7 +68,9 @@ def batch_matmul(lhs, rhs, precision=None):
     check_array("batch_matmul", lhs, rhs)
     ndim = len(shape_of(lhs))
     if ndim < 2 or len(shape_of(rhs)) != ndim:
-        raise ShapeError(located(f"batch_matmul takes stacks with equally many axes, not {shape_of(lhs)} and {shape_of(rhs)}"))
+        raise ShapeError(
+            located(f"batch_matmul takes stacks with equally many axes, not {shape_of(lhs)} and {shape_of(rhs)}")
+        )
     batch = tuple(range(ndim - 2))
     return dot_general(lhs, rhs, (((ndim - 1,), (ndim - 2,)), (batch, batch)), precision)
 
@@ -78,13 +88,17 @@ class ConvDimensionNumbers(NamedTuple):
 
 
 def conv_dimension_numbers(lhs_shape, rhs_shape, dimension_numbers) -> ConvDimensionNumbers:
-    """Dimension numbers given as None (NCHW, OIHW, NCHW), as three strings like ('NHWC', 'HWIO', 'NHWC'), or as such."""
+    """Dimension numbers of None (NCHW, OIHW, NCHW), of three strings like ('NHWC', 'HWIO', 'NHWC'), or as they are."""
     if isinstance(dimension_numbers, ConvDimensionNumbers):
         return dimension_numbers
     ndim = len(lhs_shape)
     if len(rhs_shape) != ndim:
-        raise ShapeError(located(f"convolution: the input has shape {tuple(lhs_shape)}, the kernel {tuple(rhs_shape)}: "
-                                 "they must have equally many axes"))
+        raise ShapeError(
+            located(
+                f"convolution: the input has shape {tuple(lhs_shape)}, the kernel {tuple(rhs_shape)}: "
+                "they must have equally many axes"
+            )
+        )
     if dimension_numbers is None:
         return ConvDimensionNumbers(*(tuple(range(ndim)),) * 3)
     try:
@@ -92,11 +106,16 @@ def conv_dimension_numbers(lhs_shape, rhs_shape, dimension_numbers) -> ConvDimen
         if not all(isinstance(spec, str) and len(spec) == ndim for spec in (lhs, rhs, out)):
             raise ValueError
         spatial = [c for c in rhs if c not in "OI"]
-        positions = [[spec.index(c) for c in (*first, *spatial)] for spec, first in ((lhs, "NC"), (rhs, "OI"), (out, "NC"))]
+        positions = [
+            [spec.index(c) for c in (*first, *spatial)] for spec, first in ((lhs, "NC"), (rhs, "OI"), (out, "NC"))
+        ]
     except (ValueError, TypeError):
-        raise ArgumentError(located(
-            f"convolution: dimension_numbers must be three strings of {ndim} different letters, like ('NHWC', 'HWIO', "
-            f"'NHWC'), not {dimension_numbers!r}")) from None
+        raise ArgumentError(
+            located(
+                f"convolution: dimension_numbers must be strings of {ndim} different letters, as ('NHWC', 'HWIO', "
+                f"'NHWC'), not {dimension_numbers!r}"
+            )
+        ) from None
     return ConvDimensionNumbers(*map(tuple, positions))
 
 
@@ -106,7 +125,9 @@ def padtype_to_pads(in_shape, window_shape, window_strides, padding: str) -> lis
     if kind == "VALID":
         return [(0, 0)] * len(window_shape)
     if kind not in ("SAME", "SAME_LOWER"):
-        raise ArgumentError(located(f"padding must be 'SAME', 'SAME_LOWER', 'VALID' or pairs of integers, not {padding!r}"))
+        raise ArgumentError(
+            located(f"padding must be 'SAME', 'SAME_LOWER', 'VALID' or pairs of integers, not {padding!r}")
+        )
     pads = []
     for size, window, stride in zip(in_shape, window_shape, window_strides):
         total = max((-(-size // stride) - 1) * stride + window - size, 0)
@@ -131,30 +152,51 @@ def _per_axis(name: str, value, count: int) -> tuple:
         return (1,) * count
     value = (value,) * count if isinstance(value, int) else tuple(value)
     if len(value) != count:
-        raise ArgumentError(located(f"convolution: {name} must have one entry for each of the {count} spatial axes, not {value}"))
+        raise ArgumentError(
+            located(f"convolution: {name} must have one entry for each of the {count} spatial axes, not {value}")
+        )
     return value
 
 
 def _explicit_padding(padding, space, kernel, strides, lhs_dilation, rhs_dilation) -> list[tuple[int, int]]:
     if not isinstance(padding, str):
-        pads = [tuple(pair) if isinstance(pair, (tuple, list)) else (pair, pair) for pair in
-                ([padding] * len(space) if isinstance(padding, int) else padding)]
+        pads = [
+            tuple(pair) if isinstance(pair, (tuple, list)) else (pair, pair)
+            for pair in ([padding] * len(space) if isinstance(padding, int) else padding)
+        ]
         if len(pads) != len(space):
-            raise ArgumentError(located(f"convolution: padding must have one pair for each of the {len(space)} spatial axes, "
-                                        f"not {padding}"))
+            raise ArgumentError(
+                located(
+                    f"convolution: padding must have one pair for each of the {len(space)} spatial axes, not {padding}"
+                )
+            )
         return pads  # type: ignore[return-value]
     if any(d != 1 for d in lhs_dilation):
-        raise ArgumentError(located(f"convolution: padding {padding!r} is not defined with lhs_dilation; give pairs of integers, "
-                                    "or use conv_transpose"))
+        raise ArgumentError(
+            located(
+                f"convolution: padding {padding!r} is not defined with lhs_dilation; give pairs of integers, "
+                "or use conv_transpose"
+            )
+        )
     return padtype_to_pads(space, [dilate_dim(k, d) for k, d in zip(kernel, rhs_dilation)], strides, padding)
 
 
 # ---- convolution -----------------------------------------------------------------------------------------------
 
 
-def conv_general_dilated(lhs, rhs, window_strides: Sequence[int], padding, lhs_dilation=None, rhs_dilation=None,
-                         dimension_numbers=None, feature_group_count: int = 1, batch_group_count: int = 1,
-                         precision=None, preferred_element_type=None):
+def conv_general_dilated(
+    lhs,
+    rhs,
+    window_strides: Sequence[int],
+    padding,
+    lhs_dilation=None,
+    rhs_dilation=None,
+    dimension_numbers=None,
+    feature_group_count: int = 1,
+    batch_group_count: int = 1,
+    precision=None,
+    preferred_element_type=None,
+):
     """The convolution (correlation, as in all neural networks) of `lhs` with the kernel `rhs`.
 
     Args:
@@ -172,12 +214,17 @@ def conv_general_dilated(lhs, rhs, window_strides: Sequence[int], padding, lhs_d
     check_array("conv_general_dilated", lhs, rhs)
     lhs, rhs = fnp.asarray(lhs), fnp.asarray(rhs)
     if dtype_of(lhs) != dtype_of(rhs):
-        raise DtypeError(located(f"convolution: the input is {dtype_of(lhs)}, the kernel {dtype_of(rhs)}; convert with .astype"))
+        raise DtypeError(
+            located(f"convolution: the input is {dtype_of(lhs)}, the kernel {dtype_of(rhs)}; convert with .astype")
+        )
     numbers = conv_dimension_numbers(shape_of(lhs), shape_of(rhs), dimension_numbers)
     space = [shape_of(lhs)[a] for a in numbers.lhs_spec[2:]]
     kernel = [shape_of(rhs)[a] for a in numbers.rhs_spec[2:]]
     strides = _per_axis("window_strides", window_strides, len(space))
-    base, dilation = _per_axis("lhs_dilation", lhs_dilation, len(space)), _per_axis("rhs_dilation", rhs_dilation, len(space))
+    base, dilation = (
+        _per_axis("lhs_dilation", lhs_dilation, len(space)),
+        _per_axis("rhs_dilation", rhs_dilation, len(space)),
+    )
     pads = _explicit_padding(padding, space, kernel, strides, base, dilation)
     _check_channels(lhs, rhs, numbers, feature_group_count, batch_group_count)
     axes = [_SpatialAxis(*row) for row in zip(space, kernel, strides, pads, base, dilation)]
@@ -192,12 +239,20 @@ def _check_channels(lhs, rhs, numbers: ConvDimensionNumbers, groups: int, batch_
     if groups > 1 and batch_groups > 1:
         raise ArgumentError(located("convolution: feature_group_count and batch_group_count cannot both be above 1"))
     if channels != per_group * groups:
-        raise ShapeError(located(
-            f"convolution: axis {numbers.lhs_spec[1]} of the input has {channels} channels, axis {numbers.rhs_spec[1]} of the "
-            f"kernel {per_group}" + (f", times {groups} groups" if groups > 1 else "") + f" ({shapes})"))
+        raise ShapeError(
+            located(
+                f"convolution: axis {numbers.lhs_spec[1]} of the input has {channels} channels, "
+                f"axis {numbers.rhs_spec[1]} of the "
+                f"kernel {per_group}" + (f", times {groups} groups" if groups > 1 else "") + f" ({shapes})"
+            )
+        )
     if out % (groups * batch_groups) or batch % batch_groups:
-        raise ShapeError(located(f"convolution: {groups * batch_groups} groups must divide the {out} output channels "
-                                 f"and {batch_groups} the batch of {batch} ({shapes})"))
+        raise ShapeError(
+            located(
+                f"convolution: {groups * batch_groups} groups must divide the {out} output channels "
+                f"and {batch_groups} the batch of {batch} ({shapes})"
+            )
+        )
 
 
 class _SpatialAxis(NamedTuple):
@@ -223,13 +278,15 @@ class _SpatialAxis(NamedTuple):
 def _group_axis(x, axis: int, groups: int):
     """`x` with an axis split into (groups, rest)."""
     shape = shape_of(x)
-    return fnp.reshape(x, (*shape[:axis], groups, shape[axis] // groups, *shape[axis + 1:]))
+    return fnp.reshape(x, (*shape[:axis], groups, shape[axis] // groups, *shape[axis + 1 :]))
 
 
 _BATCH, _OUT, _IN, _GROUP = range(4)
 
 
-def _convolve(lhs, rhs, numbers: ConvDimensionNumbers, axes: list[_SpatialAxis], groups: int, batch_groups: int, precision, dtype):
+def _convolve(
+    lhs, rhs, numbers: ConvDimensionNumbers, axes: list[_SpatialAxis], groups: int, batch_groups: int, precision, dtype
+):
     """Name every axis with an index, put the group index beside the axes that it splits, and contract."""
     count = len(axes)
     place = lambda i: 4 + 2 * i
@@ -239,8 +296,12 @@ def _convolve(lhs, rhs, numbers: ConvDimensionNumbers, axes: list[_SpatialAxis],
     left[numbers.lhs_spec[0]], left[numbers.lhs_spec[1]] = Direct(_BATCH), Direct(_IN)
     right[numbers.rhs_spec[0]], right[numbers.rhs_spec[1]] = Direct(_OUT), Direct(_IN)
     out[numbers.out_spec[0]], out[numbers.out_spec[1]] = _BATCH, _OUT
-    sizes = {_BATCH: shape_of(lhs)[numbers.lhs_spec[0]] // batch_groups, _IN: shape_of(rhs)[numbers.rhs_spec[1]],
-             _OUT: shape_of(rhs)[numbers.rhs_spec[0]] // (groups * batch_groups), _GROUP: groups * batch_groups}
+    sizes = {
+        _BATCH: shape_of(lhs)[numbers.lhs_spec[0]] // batch_groups,
+        _IN: shape_of(rhs)[numbers.rhs_spec[1]],
+        _OUT: shape_of(rhs)[numbers.rhs_spec[0]] // (groups * batch_groups),
+        _GROUP: groups * batch_groups,
+    }
     squeezed = []
     for i, axis in enumerate(axes):
         p, r = place(i), place(i) + 1
@@ -265,22 +326,38 @@ def _convolve(lhs, rhs, numbers: ConvDimensionNumbers, axes: list[_SpatialAxis],
     if 0 in shape or 0 in sizes.values():
         return fnp.zeros(shape, dtype or dtype_of(lhs))
     spec = make_spec([left, right], out, sizes)
-    result = primitives.contract(lhs, rhs, spec=spec, precision=precision,
-                                 accumulate=dtypes.accumulation_dtype(dtype_of(lhs)), dtype=dtype or dtype_of(lhs))
+    result = primitives.contract(
+        lhs,
+        rhs,
+        spec=spec,
+        precision=precision,
+        accumulate=dtypes.accumulation_dtype(dtype_of(lhs)),
+        dtype=dtype or dtype_of(lhs),
+    )
     return fnp.reshape(result, shape)
 
 
 def conv(lhs, rhs, window_strides, padding, precision=None, preferred_element_type=None):
     """`conv_general_dilated` with the axes NCHW and OIHW and no dilation."""
-    return conv_general_dilated(lhs, rhs, window_strides, padding, precision=precision,
-                                preferred_element_type=preferred_element_type)
+    return conv_general_dilated(
+        lhs, rhs, window_strides, padding, precision=precision, preferred_element_type=preferred_element_type
+    )
 
 
-def conv_with_general_padding(lhs, rhs, window_strides, padding, lhs_dilation=None, rhs_dilation=None, precision=None,
-                              preferred_element_type=None):
+def conv_with_general_padding(
+    lhs, rhs, window_strides, padding, lhs_dilation=None, rhs_dilation=None, precision=None, preferred_element_type=None
+):
     """`conv_general_dilated` with the axes NCHW and OIHW."""
-    return conv_general_dilated(lhs, rhs, window_strides, padding, lhs_dilation, rhs_dilation, precision=precision,
-                                preferred_element_type=preferred_element_type)
+    return conv_general_dilated(
+        lhs,
+        rhs,
+        window_strides,
+        padding,
+        lhs_dilation,
+        rhs_dilation,
+        precision=precision,
+        preferred_element_type=preferred_element_type,
+    )
 
 
 # ---- transposed convolution ------------------------------------------------------------------------------------
@@ -296,15 +373,31 @@ def _transpose_padding(kernel: int, stride: int, padding: str) -> tuple[int, int
         total = kernel + stride - 2 + max(kernel - stride, 0)
         low = kernel - 1
     else:
-        raise ArgumentError(located(f"conv_transpose: padding must be 'SAME', 'VALID' or pairs of integers, not {padding!r}"))
+        raise ArgumentError(
+            located(f"conv_transpose: padding must be 'SAME', 'VALID' or pairs of integers, not {padding!r}")
+        )
     return low, total - low
 
 
-_TRANSPOSE_NUMBERS = {2: ("NC", "IO", "NC"), 3: ("NHC", "HIO", "NHC"), 4: ("NHWC", "HWIO", "NHWC"), 5: ("NHWDC", "HWDIO", "NHWDC")}
+_TRANSPOSE_NUMBERS = {
+    2: ("NC", "IO", "NC"),
+    3: ("NHC", "HIO", "NHC"),
+    4: ("NHWC", "HWIO", "NHWC"),
+    5: ("NHWDC", "HWDIO", "NHWDC"),
+}
 
 
-def conv_transpose(lhs, rhs, strides, padding, rhs_dilation=None, dimension_numbers=None, transpose_kernel: bool = False,
-                   precision=None, preferred_element_type=None):
+def conv_transpose(
+    lhs,
+    rhs,
+    strides,
+    padding,
+    rhs_dilation=None,
+    dimension_numbers=None,
+    transpose_kernel: bool = False,
+    precision=None,
+    preferred_element_type=None,
+):
     """The transposed convolution: the input with `strides - 1` zeros between its elements, convolved with the kernel.
 
     With `transpose_kernel` the kernel is turned round and its input and output channels change places, which makes this
@@ -324,8 +417,17 @@ def conv_transpose(lhs, rhs, strides, padding, rhs_dilation=None, dimension_numb
         padding = [_transpose_padding(dilate_dim(k, d), s, padding) for k, d, s in zip(kernel, dilation, strides)]
     if transpose_kernel:
         rhs = fnp.swapaxes(fnp.flip(rhs, numbers.rhs_spec[2:]), numbers.rhs_spec[0], numbers.rhs_spec[1])
-    return conv_general_dilated(lhs, rhs, (1,) * (ndim - 2), padding, strides, dilation, numbers, precision=precision,
-                                preferred_element_type=preferred_element_type)
+    return conv_general_dilated(
+        lhs,
+        rhs,
+        (1,) * (ndim - 2),
+        padding,
+        strides,
+        dilation,
+        numbers,
+        precision=precision,
+        preferred_element_type=preferred_element_type,
+    )
 
 
 # ---- shapes, without arrays ------------------------------------------------------------------------------------
@@ -333,10 +435,19 @@ def conv_transpose(lhs, rhs, strides, padding, rhs_dilation=None, dimension_numb
 
 def _out_shape(lhs_shape, rhs_shape, numbers: ConvDimensionNumbers, strides, pads, base, dilation) -> tuple[int, ...]:
     shape = [0] * len(lhs_shape)
-    shape[numbers.out_spec[0]], shape[numbers.out_spec[1]] = lhs_shape[numbers.lhs_spec[0]], rhs_shape[numbers.rhs_spec[0]]
+    shape[numbers.out_spec[0]], shape[numbers.out_spec[1]] = (
+        lhs_shape[numbers.lhs_spec[0]],
+        rhs_shape[numbers.rhs_spec[0]],
+    )
     for i, axis in enumerate(numbers.out_spec[2:]):
-        shape[axis] = window_count(lhs_shape[numbers.lhs_spec[2 + i]], rhs_shape[numbers.rhs_spec[2 + i]], strides[i], pads[i],
-                                   base[i], dilation[i])
+        shape[axis] = window_count(
+            lhs_shape[numbers.lhs_spec[2 + i]],
+            rhs_shape[numbers.rhs_spec[2 + i]],
+            strides[i],
+            pads[i],
+            base[i],
+            dilation[i],
+        )
     return tuple(shape)
 
 
@@ -344,8 +455,14 @@ def conv_general_shape_tuple(lhs_shape, rhs_shape, window_strides, padding, dime
     """The shape of `conv_general_dilated` without dilation."""
     numbers = conv_dimension_numbers(lhs_shape, rhs_shape, dimension_numbers)
     one = (1,) * (len(lhs_shape) - 2)
-    pads = _explicit_padding(padding, [lhs_shape[a] for a in numbers.lhs_spec[2:]], [rhs_shape[a] for a in numbers.rhs_spec[2:]],
-                             window_strides, one, one)
+    pads = _explicit_padding(
+        padding,
+        [lhs_shape[a] for a in numbers.lhs_spec[2:]],
+        [rhs_shape[a] for a in numbers.rhs_spec[2:]],
+        window_strides,
+        one,
+        one,
+    )
     return _out_shape(lhs_shape, rhs_shape, numbers, window_strides, pads, one, one)
 
 
@@ -358,8 +475,9 @@ def conv_transpose_shape_tuple(lhs_shape, rhs_shape, window_strides, padding, di
     return _out_shape(lhs_shape, rhs_shape, numbers, one, padding, window_strides, one)
 
 
-def conv_general_dilated_patches(lhs, filter_shape, window_strides, padding, lhs_dilation=None, rhs_dilation=None,
-                                 dimension_numbers=None):
+def conv_general_dilated_patches(
+    lhs, filter_shape, window_strides, padding, lhs_dilation=None, rhs_dilation=None, dimension_numbers=None
+):
     """The windows that a convolution reads, as channels: input channel major, then the places in the window."""
     check_array("conv_general_dilated_patches", lhs)
     ndim = len(shape_of(lhs))
@@ -367,7 +485,10 @@ def conv_general_dilated_patches(lhs, filter_shape, window_strides, padding, lhs
     numbers = conv_dimension_numbers(shape_of(lhs), (1,) * ndim, text)
     space = [shape_of(lhs)[a] for a in numbers.lhs_spec[2:]]
     strides = _per_axis("window_strides", window_strides, len(space))
-    base, dilation = _per_axis("lhs_dilation", lhs_dilation, len(space)), _per_axis("rhs_dilation", rhs_dilation, len(space))
+    base, dilation = (
+        _per_axis("lhs_dilation", lhs_dilation, len(space)),
+        _per_axis("rhs_dilation", rhs_dilation, len(space)),
+    )
     pads = _explicit_padding(padding, space, filter_shape, strides, base, dilation)
     left: list[Any] = [None] * ndim
     left[numbers.lhs_spec[0]], left[numbers.lhs_spec[1]] = Direct(_BATCH), Direct(_IN)

@@ -7,6 +7,7 @@ Input: arrays of equal shapes and dtypes; Python scalars adopt the dtype of the 
 
 Nothing is promoted or broadcast here, save scalars: that is what `ftiny.numpy` does.
 """
+
 from __future__ import annotations
 
 import enum
@@ -28,12 +29,16 @@ def strict(name: str, *operands) -> list:
     found = list(dict.fromkeys(dtype_of(x) for x in arrays))
     if len(found) > 1:
         shown = " and ".join(map(str, found))
-        raise DtypeError(located(f"lax.{name} takes operands of one dtype, not {shown}; convert with .astype, or use ftiny.numpy"))
+        raise DtypeError(
+            located(f"lax.{name} takes operands of one dtype, not {shown}; convert with .astype, or use ftiny.numpy")
+        )
     dtype = found[0] if found else dtypes.result_type(*operands)
     shapes = list(dict.fromkeys(shape_of(x) for x in arrays if shape_of(x)))
     if len(shapes) > 1:
         shown = " and ".join(map(str, shapes))
-        raise ShapeError(located(f"lax.{name} takes operands of one shape, not {shown}; broadcast them, or use ftiny.numpy"))
+        raise ShapeError(
+            located(f"lax.{name} takes operands of one shape, not {shown}; broadcast them, or use ftiny.numpy")
+        )
     return [scalar_literal(x, dtype) if isinstance(x, PYTHON_SCALARS) else convert(x, dtype) for x in operands]
 
 
@@ -59,23 +64,75 @@ def _binary(name: str, bind: Callable, does: str) -> Callable:
 
 
 _UNARY = {  # name: (function of the primitive, what it computes)
-    "neg": ("neg", "-x"), "sign": ("sign", "sign of x: -1, 0 or 1"), "floor": ("floor", "floor of x"),
-    "ceil": ("ceil", "ceiling of x"), "is_finite": ("is_finite", "whether x is neither infinite nor NaN"),
-    "exp": ("exp", "exp(x)"), "exp2": ("exp2", "2 ** x"), "expm1": ("expm1", "exp(x) - 1"), "log": ("log", "log(x)"),
-    "log1p": ("log1p", "log(1 + x)"), "sqrt": ("sqrt", "square root of x"), "rsqrt": ("rsqrt", "1 / sqrt(x)"),
-    "cbrt": ("cbrt", "cube root of x"), "sin": ("sin", "sine"), "cos": ("cos", "cosine"), "tan": ("tan", "tangent"),
-    "asin": ("asin", "inverse sine"), "acos": ("acos", "inverse cosine"), "atan": ("atan", "inverse tangent"),
-    "sinh": ("sinh", "hyperbolic sine"), "cosh": ("cosh", "hyperbolic cosine"), "tanh": ("tanh", "hyperbolic tangent"),
-    "asinh": ("asinh", "inverse hyperbolic sine"), "acosh": ("acosh", "inverse hyperbolic cosine"),
-    "atanh": ("atanh", "inverse hyperbolic tangent"), "erf": ("erf", "error function"),
-    "erfc": ("erfc", "1 - erf(x)"), "erf_inv": ("erfinv", "inverse of the error function"),
-    "lgamma": ("lgamma", "logarithm of |gamma(x)|"), "digamma": ("digamma", "derivative of lgamma"),
-    "logistic": ("logistic", "1 / (1 + exp(-x))"), "population_count": ("population_count", "number of bits that are set"),
+    "neg": ("neg", "-x"),
+    "sign": ("sign", "sign of x: -1, 0 or 1"),
+    "floor": ("floor", "floor of x"),
+    "ceil": ("ceil", "ceiling of x"),
+    "is_finite": ("is_finite", "whether x is neither infinite nor NaN"),
+    "exp": ("exp", "exp(x)"),
+    "exp2": ("exp2", "2 ** x"),
+    "expm1": ("expm1", "exp(x) - 1"),
+    "log": ("log", "log(x)"),
+    "log1p": ("log1p", "log(1 + x)"),
+    "sqrt": ("sqrt", "square root of x"),
+    "rsqrt": ("rsqrt", "1 / sqrt(x)"),
+    "cbrt": ("cbrt", "cube root of x"),
+    "sin": ("sin", "sine"),
+    "cos": ("cos", "cosine"),
+    "tan": ("tan", "tangent"),
+    "asin": ("asin", "inverse sine"),
+    "acos": ("acos", "inverse cosine"),
+    "atan": ("atan", "inverse tangent"),
+    "sinh": ("sinh", "hyperbolic sine"),
+    "cosh": ("cosh", "hyperbolic cosine"),
+    "tanh": ("tanh", "hyperbolic tangent"),
+    "asinh": ("asinh", "inverse hyperbolic sine"),
+    "acosh": ("acosh", "inverse hyperbolic cosine"),
+    "atanh": ("atanh", "inverse hyperbolic tangent"),
+    "erf": ("erf", "error function"),
+    "erfc": ("erfc", "1 - erf(x)"),
+    "erf_inv": ("erfinv", "inverse of the error function"),
+    "lgamma": ("lgamma", "logarithm of |gamma(x)|"),
+    "digamma": ("digamma", "derivative of lgamma"),
+    "logistic": ("logistic", "1 / (1 + exp(-x))"),
+    "population_count": ("population_count", "number of bits that are set"),
     "clz": ("clz", "number of leading zero bits"),
 }
-neg, sign, floor, ceil, is_finite, exp, exp2, expm1, log, log1p, sqrt, rsqrt, cbrt, sin, cos, tan, asin, acos, atan, \
-    sinh, cosh, tanh, asinh, acosh, atanh, erf, erfc, erf_inv, lgamma, digamma, logistic, population_count, clz = (
-        _unary(name, *row) for name, row in _UNARY.items())
+(
+    neg,
+    sign,
+    floor,
+    ceil,
+    is_finite,
+    exp,
+    exp2,
+    expm1,
+    log,
+    log1p,
+    sqrt,
+    rsqrt,
+    cbrt,
+    sin,
+    cos,
+    tan,
+    asin,
+    acos,
+    atan,
+    sinh,
+    cosh,
+    tanh,
+    asinh,
+    acosh,
+    atanh,
+    erf,
+    erfc,
+    erf_inv,
+    lgamma,
+    digamma,
+    logistic,
+    population_count,
+    clz,
+) = (_unary(name, *row) for name, row in _UNARY.items())
 
 add = _binary("add", primitives.add, "x + y")
 sub = _binary("sub", primitives.sub, "x - y")
@@ -90,14 +147,20 @@ complex = _binary("complex", lambda x, y: primitives.math(x, y, fn="complex"), "
 
 eq, ne, lt, le, gt, ge = (
     _binary(dir, (lambda x, y, dir=dir: primitives.compare(x, y, dir=dir)), f"whether x {sign_} y")
-    for dir, sign_ in (("eq", "=="), ("ne", "!="), ("lt", "<"), ("le", "<="), ("gt", ">"), ("ge", ">=")))
+    for dir, sign_ in (("eq", "=="), ("ne", "!="), ("lt", "<"), ("le", "<="), ("gt", ">"), ("ge", ">="))
+)
 
 bitwise_and, bitwise_or, bitwise_xor, shift_left, shift_right_logical, shift_right_arithmetic = (
-    _binary(name, (lambda x, y, op=op: primitives.bitwise(x, y, op=op)), does) for name, op, does in (
-        ("bitwise_and", "and", "bits that are set in both"), ("bitwise_or", "or", "bits that are set in either"),
-        ("bitwise_xor", "xor", "bits that are set in one only"), ("shift_left", "shift_left", "x * 2**y, in bits"),
+    _binary(name, (lambda x, y, op=op: primitives.bitwise(x, y, op=op)), does)
+    for name, op, does in (
+        ("bitwise_and", "and", "bits that are set in both"),
+        ("bitwise_or", "or", "bits that are set in either"),
+        ("bitwise_xor", "xor", "bits that are set in one only"),
+        ("shift_left", "shift_left", "x * 2**y, in bits"),
         ("shift_right_logical", "shift_right_logical", "x with its bits moved down, zeros coming in"),
-        ("shift_right_arithmetic", "shift_right_arithmetic", "x with its bits moved down, the sign coming in")))
+        ("shift_right_arithmetic", "shift_right_arithmetic", "x with its bits moved down, the sign coming in"),
+    )
+)
 
 
 def bitwise_not(x):
@@ -202,7 +265,7 @@ def convert_element_type(x, new_dtype):
 
 
 def bitcast_convert_type(x, new_dtype):
-    """The bits of `x` read as another dtype. A smaller one adds an axis at the end, a larger one takes the last away."""
+    """The bits of `x` read as another dtype. A smaller one adds an axis at the end, a larger one takes it."""
     check_array("bitcast_convert_type", x)
     wanted, have = dtypes.dtype(new_dtype), dtype_of(x)
     if wanted == have:
@@ -224,15 +287,22 @@ def _split_bits(x, have: np.dtype, wanted: np.dtype):
     wide, narrow = _unsigned(have.itemsize), _unsigned(wanted.itemsize)
     x = _bits(x, wide)
     mask = (1 << 8 * wanted.itemsize) - 1
-    parts = [fnp.bitwise_and(fnp.right_shift(x, 8 * wanted.itemsize * i), mask) for i in range(have.itemsize // wanted.itemsize)]
+    parts = [
+        fnp.bitwise_and(fnp.right_shift(x, 8 * wanted.itemsize * i), mask)
+        for i in range(have.itemsize // wanted.itemsize)
+    ]
     return _bits(fnp.stack([convert(part, narrow) for part in parts], axis=-1), wanted)
 
 
 def _join_bits(x, have: np.dtype, wanted: np.dtype):
     count = wanted.itemsize // have.itemsize
     if not shape_of(x) or shape_of(x)[-1] != count:
-        raise ShapeError(located(f"bitcast_convert_type: {have} to {wanted} needs a last axis of size {count}, but the shape "
-                                 f"is {shape_of(x)}"))
+        raise ShapeError(
+            located(
+                f"bitcast_convert_type: {have} to {wanted} needs a last axis of size {count}, but the shape "
+                f"is {shape_of(x)}"
+            )
+        )
     wide = _unsigned(wanted.itemsize)
     parts = fnp.unstack(convert(_bits(x, _unsigned(have.itemsize)), wide), -1)
     total = parts[0]

@@ -6,6 +6,7 @@ Output: a value made of those of all copies:
     >>> ftiny.vmap(lambda x: x / psum(x, "i"), axis_name="i")(ftiny.numpy.array([1., 3.]))
     Array([0.25, 0.75], dtype=float32)
 """
+
 from __future__ import annotations
 
 import math
@@ -15,8 +16,20 @@ from ftiny import numpy as fnp
 from ftiny.collectives import axis_index, axis_size, pvary
 from ftiny.numpy.common import canonical_axis, shape_of
 
-__all__ = ["all_gather", "all_to_all", "axis_index", "axis_size", "pmax", "pmean", "pmin", "ppermute", "pshuffle", "psum",
-           "psum_scatter", "pvary"]
+__all__ = [
+    "all_gather",
+    "all_to_all",
+    "axis_index",
+    "axis_size",
+    "pmax",
+    "pmean",
+    "pmin",
+    "ppermute",
+    "pshuffle",
+    "psum",
+    "psum_scatter",
+    "pvary",
+]
 
 
 def _each(function, x):
@@ -67,8 +80,10 @@ def pshuffle(x, axis_name: str, perm):
 
 def all_to_all(x, axis_name: str, split_axis: int, concat_axis: int, *, tiled: bool = False):
     """Deals the parts along `split_axis` out to the copies; each joins what it gets along `concat_axis`."""
+
     def one(leaf):
         ndim = len(shape_of(leaf))
         split, join = canonical_axis(split_axis, ndim, "all_to_all"), canonical_axis(concat_axis, ndim, "all_to_all")
         return collectives.all_to_all(leaf, axis_name, split, join, tiled)
+
     return _each(one, x)

@@ -7,6 +7,7 @@ Input: arrays with static shapes and sizes; dynamic starts are integers without 
 
 Windows that stick out are moved inside, as in XLA.
 """
+
 from __future__ import annotations
 
 import operator
@@ -35,7 +36,9 @@ def iota(dtype, size: int):
 def broadcasted_iota(dtype, shape, dimension: int):
     """An array of `shape` that holds the coordinate along `dimension`."""
     shape = canonical_shape(shape, "broadcasted_iota")
-    return primitives.iota(shape=shape, dtype=dtypes.dtype(dtype), axis=canonical_axis(dimension, len(shape), "broadcasted_iota"))
+    return primitives.iota(
+        shape=shape, dtype=dtypes.dtype(dtype), axis=canonical_axis(dimension, len(shape), "broadcasted_iota")
+    )
 
 
 def full(shape, fill_value, dtype=None):
@@ -141,6 +144,7 @@ def slice_in_dim(x, start_index, limit_index, stride: int = 1, axis: int = 0):
 
 def _slice(*bounds):
     import builtins
+
     return builtins.slice(*bounds)
 
 
@@ -162,8 +166,14 @@ def _starts(x, starts, name: str) -> list:
             counted.append(np.int32(start + extent if start < 0 else start))
         else:
             start = fnp.asarray(start)
-            counted.append(convert(fnp.where(fnp.less(start, 0), fnp.add(start, extent), start)
-                                   if not dtypes.is_unsigned(dtype_of(start)) else start, dtypes.int32))
+            counted.append(
+                convert(
+                    fnp.where(fnp.less(start, 0), fnp.add(start, extent), start)
+                    if not dtypes.is_unsigned(dtype_of(start))
+                    else start,
+                    dtypes.int32,
+                )
+            )
     return counted
 
 
@@ -178,10 +188,18 @@ def dynamic_slice(x, start_indices, slice_sizes):
 
 def dynamic_update_slice(x, update, start_indices):
     """`x` with the window that starts at `start_indices` replaced by `update`."""
-    x, update = strict("dynamic_update_slice", x, fnp.asarray(update)) if not shape_of(x) else (fnp.asarray(x), fnp.asarray(update))
+    x, update = (
+        strict("dynamic_update_slice", x, fnp.asarray(update))
+        if not shape_of(x)
+        else (fnp.asarray(x), fnp.asarray(update))
+    )
     if len(shape_of(update)) != len(shape_of(x)) or any(m > n for m, n in zip(shape_of(update), shape_of(x))):
-        raise ShapeError(located(f"dynamic_update_slice: an update of shape {shape_of(update)} does not fit into {shape_of(x)}"))
-    return primitives.dynamic_update_slice(x, convert(update, dtype_of(x)), _starts(x, start_indices, "dynamic_update_slice"))
+        raise ShapeError(
+            located(f"dynamic_update_slice: an update of shape {shape_of(update)} does not fit into {shape_of(x)}")
+        )
+    return primitives.dynamic_update_slice(
+        x, convert(update, dtype_of(x)), _starts(x, start_indices, "dynamic_update_slice")
+    )
 
 
 def _start_on_axis(x, start, axis: int) -> list:
@@ -230,20 +248,50 @@ def _mode(mode) -> str:
     return _MODES[mode]
 
 
-def gather(x, start_indices, dimension_numbers: GatherDims, slice_sizes, *, unique_indices: bool = False,
-           indices_are_sorted: bool = False, mode=None, fill_value=None):
+def gather(
+    x,
+    start_indices,
+    dimension_numbers: GatherDims,
+    slice_sizes,
+    *,
+    unique_indices: bool = False,
+    indices_are_sorted: bool = False,
+    mode=None,
+    fill_value=None,
+):
     """Windows of `x` that start at the vectors along the last axis of `start_indices`; see `GatherDimensionNumbers`."""
-    return primitives.gather(fnp.asarray(x), fnp.asarray(start_indices), dims=dimension_numbers,
-                             slice_sizes=canonical_shape(slice_sizes, "gather"), mode=_mode(mode), fill_value=fill_value)
+    return primitives.gather(
+        fnp.asarray(x),
+        fnp.asarray(start_indices),
+        dims=dimension_numbers,
+        slice_sizes=canonical_shape(slice_sizes, "gather"),
+        mode=_mode(mode),
+        fill_value=fill_value,
+    )
 
 
 def _scatter(name: str, op: str, does: str):
-    def function(x, scatter_indices, updates, dimension_numbers: ScatterDims, *, indices_are_sorted: bool = False,
-                 unique_indices: bool = False, mode=None):
+    def function(
+        x,
+        scatter_indices,
+        updates,
+        dimension_numbers: ScatterDims,
+        *,
+        indices_are_sorted: bool = False,
+        unique_indices: bool = False,
+        mode=None,
+    ):
         x, updates = fnp.asarray(x), fnp.asarray(updates)
         strict(name, fnp.zeros((), dtype_of(x)), fnp.zeros((), dtype_of(updates)))
-        return primitives.scatter(x, fnp.asarray(scatter_indices), updates, op=op, dims=dimension_numbers, mode=_mode(mode),
-                                  unique_indices=unique_indices)
+        return primitives.scatter(
+            x,
+            fnp.asarray(scatter_indices),
+            updates,
+            op=op,
+            dims=dimension_numbers,
+            mode=_mode(mode),
+            unique_indices=unique_indices,
+        )
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"`x` with windows of `updates` {does} at `scatter_indices`; see `ScatterDimensionNumbers`."

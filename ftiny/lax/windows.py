@@ -8,6 +8,7 @@ Input: an array, an initial value and a function of two values. Output: the fold
 Sums, products, maxima and minima become one windowed `reduce`; any other function is applied position by position. The
 gradient of a windowed maximum goes to the first maximum of each window.
 """
+
 from __future__ import annotations
 
 import functools
@@ -35,8 +36,10 @@ from ftiny.source import located
 
 _MONOIDS: dict[Any, str] = {}
 for _op, _functions in {
-    "sum": (elementwise.add, ufuncs.add, operator.add), "prod": (elementwise.mul, ufuncs.multiply, operator.mul),
-    "max": (elementwise.max, ufuncs.maximum, max), "min": (elementwise.min, ufuncs.minimum, min),
+    "sum": (elementwise.add, ufuncs.add, operator.add),
+    "prod": (elementwise.mul, ufuncs.multiply, operator.mul),
+    "max": (elementwise.max, ufuncs.maximum, max),
+    "min": (elementwise.min, ufuncs.minimum, min),
     "and": (elementwise.bitwise_and, ufuncs.bitwise_and, ufuncs.logical_and, operator.and_),
     "or": (elementwise.bitwise_or, ufuncs.bitwise_or, ufuncs.logical_or, operator.or_),
     "xor": (elementwise.bitwise_xor, ufuncs.bitwise_xor, ufuncs.logical_xor, operator.xor),
@@ -62,7 +65,11 @@ def reduce(operand, init_value, computation: Callable, dimensions: Sequence[int]
     op = _MONOIDS.get(computation)
     if op is not None:
         result = _fold_as(operand, op, axes)
-        return result if _is_identity(init_value, op, dtype_of(operand)) else computation(result, convert(init_value, dtype_of(operand)))
+        return (
+            result
+            if _is_identity(init_value, op, dtype_of(operand))
+            else computation(result, convert(init_value, dtype_of(operand)))
+        )
     kept = tuple(a for a in range(len(shape_of(operand))) if a not in axes)
     rows = fnp.transpose(operand, (*axes, *kept))
     rows = fnp.reshape(rows, (math.prod(shape_of(operand)[a] for a in axes), *(shape_of(operand)[a] for a in kept)))
@@ -119,16 +126,34 @@ def argmin(operand, axis: int, index_dtype=dtypes.int32):
 # ---- windows ---------------------------------------------------------------------------------------------------
 
 
-def reduce_window_shape_tuple(operand_shape, window_dimensions, window_strides, padding, base_dilation=None,
-                              window_dilation=None) -> tuple[int, ...]:
+def reduce_window_shape_tuple(
+    operand_shape, window_dimensions, window_strides, padding, base_dilation=None, window_dilation=None
+) -> tuple[int, ...]:
     """The shape of `reduce_window`."""
     one = (1,) * len(operand_shape)
-    return tuple(map(window_count, operand_shape, window_dimensions, window_strides, padding, base_dilation or one,
-                     window_dilation or one))
+    return tuple(
+        map(
+            window_count,
+            operand_shape,
+            window_dimensions,
+            window_strides,
+            padding,
+            base_dilation or one,
+            window_dilation or one,
+        )
+    )
 
 
-def reduce_window(operand, init_value, computation: Callable, window_dimensions: Sequence[int],
-                  window_strides: Sequence[int] | None = None, padding="VALID", base_dilation=None, window_dilation=None):
+def reduce_window(
+    operand,
+    init_value,
+    computation: Callable,
+    window_dimensions: Sequence[int],
+    window_strides: Sequence[int] | None = None,
+    padding="VALID",
+    base_dilation=None,
+    window_dilation=None,
+):
     """Every window of `operand` folded by `computation`, a function of two values, from `init_value`.
 
     Args:
@@ -146,17 +171,32 @@ def reduce_window(operand, init_value, computation: Callable, window_dimensions:
     strides = one if window_strides is None else tuple(window_strides)
     base = one if base_dilation is None else tuple(base_dilation)
     dilation = one if window_dilation is None else tuple(window_dilation)
-    for name, value in (("window_dimensions", sizes), ("window_strides", strides), ("base_dilation", base), ("window_dilation", dilation)):
+    for name, value in (
+        ("window_dimensions", sizes),
+        ("window_strides", strides),
+        ("base_dilation", base),
+        ("window_dilation", dilation),
+    ):
         if len(value) != len(shape):
-            raise ShapeError(located(f"reduce_window: {name} {value} must have one entry for each axis of the shape {shape}"))
+            raise ShapeError(
+                located(f"reduce_window: {name} {value} must have one entry for each axis of the shape {shape}")
+            )
     if isinstance(padding, str):
-        padding = padtype_to_pads([dilate_dim(n, b) for n, b in zip(shape, base)],
-                                  [dilate_dim(w, d) for w, d in zip(sizes, dilation)], strides, padding)
+        padding = padtype_to_pads(
+            [dilate_dim(n, b) for n, b in zip(shape, base)],
+            [dilate_dim(w, d) for w, d in zip(sizes, dilation)],
+            strides,
+            padding,
+        )
     pads = [tuple(pair) for pair in padding]
     op = _MONOIDS.get(computation)
     if op in ("sum", "prod", "max", "min") and dtype_of(operand) != dtypes.bool_:
         result = _fold_windows(operand, op, sizes, strides, pads, base, dilation)
-        return result if _is_identity(init_value, op, dtype_of(operand)) else computation(result, convert(init_value, dtype_of(operand)))
+        return (
+            result
+            if _is_identity(init_value, op, dtype_of(operand))
+            else computation(result, convert(init_value, dtype_of(operand)))
+        )
     return _fold_positions(operand, init_value, computation, sizes, strides, pads, base, dilation)
 
 
@@ -228,7 +268,9 @@ def associative_scan(function: Callable, elems, reverse: bool = False, axis: int
     leaves = [fnp.asarray(x) for x in leaves]
     axis = canonical_axis(axis, len(shape_of(leaves[0])), "associative_scan")
     if len({shape_of(x)[axis] for x in leaves}) > 1:
-        raise ShapeError(located(f"associative_scan: the arrays differ in size along axis {axis}: {[shape_of(x) for x in leaves]}"))
+        raise ShapeError(
+            located(f"associative_scan: the arrays differ in size along axis {axis}: {[shape_of(x) for x in leaves]}")
+        )
     if reverse:
         leaves = [fnp.flip(x, axis) for x in leaves]
 

@@ -7,6 +7,7 @@ Input: arrays. Output: arrays of the same shape, unless said otherwise:
 
 Initialisers of parameters are in `ftiny.nn.initializers`.
 """
+
 from __future__ import annotations
 
 import math
@@ -21,9 +22,35 @@ from ftiny.source import located
 from ftiny.transforms.custom import stop_gradient
 
 __all__ = [
-    "celu", "elu", "gelu", "glu", "hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh", "identity", "initializers",
-    "leaky_relu", "log_sigmoid", "log_softmax", "logsumexp", "mish", "one_hot", "relu", "relu6", "selu", "sigmoid",
-    "silu", "soft_sign", "softmax", "softplus", "sparse_plus", "squareplus", "standardize", "swish", "tanh",
+    "celu",
+    "elu",
+    "gelu",
+    "glu",
+    "hard_sigmoid",
+    "hard_silu",
+    "hard_swish",
+    "hard_tanh",
+    "identity",
+    "initializers",
+    "leaky_relu",
+    "log_sigmoid",
+    "log_softmax",
+    "logsumexp",
+    "mish",
+    "one_hot",
+    "relu",
+    "relu6",
+    "selu",
+    "sigmoid",
+    "silu",
+    "soft_sign",
+    "softmax",
+    "softplus",
+    "sparse_plus",
+    "squareplus",
+    "standardize",
+    "swish",
+    "tanh",
 ]
 
 tanh = fnp.tanh
@@ -154,7 +181,9 @@ hard_swish = hard_silu
 def sparse_plus(x):
     """0 below -1, x above 1, and the parabola (x + 1)**2 / 4 between."""
     x = _float("sparse_plus", x)
-    return fnp.where(fnp.less_equal(x, -1.0), constant_like(x, 0), fnp.where(fnp.greater_equal(x, 1.0), x, (x + 1.0) ** 2 / 4))
+    return fnp.where(
+        fnp.less_equal(x, -1.0), constant_like(x, 0), fnp.where(fnp.greater_equal(x, 1.0), x, (x + 1.0) ** 2 / 4)
+    )
 
 
 def squareplus(x, b=4):

@@ -9,6 +9,7 @@ Input: a random key and a shape. Output: an array; the makers below return such 
 "Fan" is the number of inputs or outputs that a parameter connects: the product of the receptive field (all axes but
 `in_axis`, `out_axis` and `batch_axis`) and the size of `in_axis` or `out_axis`.
 """
+
 from __future__ import annotations
 
 import math
@@ -35,29 +36,37 @@ def ones(key, shape, dtype=dtypes.float32):
 
 def constant(value, dtype=dtypes.float32) -> Initializer:
     """All `value`."""
+
     def init(key, shape, dtype=dtype):
         return fnp.full(shape, value, dtype)
+
     return init
 
 
 def uniform(scale=1e-2, dtype=dtypes.float32) -> Initializer:
     """Evenly distributed over [0, scale)."""
+
     def init(key, shape, dtype=dtype):
         return random.uniform(key, shape, dtype) * _number(scale, dtype)
+
     return init
 
 
 def normal(stddev=1e-2, dtype=dtypes.float32) -> Initializer:
     """Normally distributed with mean 0."""
+
     def init(key, shape, dtype=dtype):
         return random.normal(key, shape, dtype) * _number(stddev, dtype)
+
     return init
 
 
 def truncated_normal(stddev=1e-2, dtype=dtypes.float32, lower=-2.0, upper=2.0) -> Initializer:
     """Normally distributed between `lower` and `upper` standard deviations."""
+
     def init(key, shape, dtype=dtype):
         return random.truncated_normal(key, lower, upper, shape, dtype) * _number(stddev, dtype)
+
     return init
 
 
@@ -67,15 +76,18 @@ def _number(value, dtype):
 
 def _fans(shape, in_axis: int, out_axis: int, batch_axis) -> tuple[float, float]:
     if len(shape) < 2:
-        raise ShapeError(located(f"variance_scaling needs at least two axes, for inputs and outputs, but the shape is {shape}"))
+        raise ShapeError(
+            located(f"variance_scaling needs at least two axes, for inputs and outputs, but the shape is {shape}")
+        )
     size = lambda axis: math.prod(shape[a] for a in (axis if isinstance(axis, (tuple, list)) else (axis,)))
     inputs, outputs, batch = size(in_axis), size(out_axis), size(batch_axis)
     field = math.prod(shape) / inputs / outputs / batch if inputs * outputs * batch else 0.0
     return inputs * field, outputs * field
 
 
-def variance_scaling(scale, mode: str, distribution: str, in_axis=-2, out_axis=-1, batch_axis=(),
-                     dtype=dtypes.float32) -> Initializer:
+def variance_scaling(
+    scale, mode: str, distribution: str, in_axis=-2, out_axis=-1, batch_axis=(), dtype=dtypes.float32
+) -> Initializer:
     """Variance `scale / fan`, with the fan of the inputs ('fan_in'), the outputs ('fan_out') or their mean ('fan_avg').
 
     `distribution` is 'normal', 'uniform' or 'truncated_normal' (cut at two standard deviations, then rescaled).
@@ -83,8 +95,12 @@ def variance_scaling(scale, mode: str, distribution: str, in_axis=-2, out_axis=-
     if mode not in ("fan_in", "fan_out", "fan_avg"):
         raise ArgumentError(located(f"variance_scaling: mode must be 'fan_in', 'fan_out' or 'fan_avg', not {mode!r}"))
     if distribution not in ("normal", "uniform", "truncated_normal"):
-        raise ArgumentError(located("variance_scaling: distribution must be 'normal', 'uniform' or 'truncated_normal', "
-                                    f"not {distribution!r}"))
+        raise ArgumentError(
+            located(
+                "variance_scaling: distribution must be 'normal', 'uniform' or 'truncated_normal', "
+                f"not {distribution!r}"
+            )
+        )
 
     def init(key, shape, dtype=dtype):
         fan_in, fan_out = _fans(shape, in_axis, out_axis, batch_axis)
@@ -112,7 +128,9 @@ def _scaled(name: str, scale: float, mode: str, distribution: str, does: str) ->
 
 glorot_normal = _scaled("glorot_normal", 1.0, "fan_avg", "truncated_normal", "Truncated normal, variance 1 / mean fan")
 glorot_uniform = _scaled("glorot_uniform", 1.0, "fan_avg", "uniform", "Uniform, variance 1 / mean fan")
-lecun_normal = _scaled("lecun_normal", 1.0, "fan_in", "truncated_normal", "Truncated normal, variance 1 / fan of the inputs")
+lecun_normal = _scaled(
+    "lecun_normal", 1.0, "fan_in", "truncated_normal", "Truncated normal, variance 1 / fan of the inputs"
+)
 lecun_uniform = _scaled("lecun_uniform", 1.0, "fan_in", "uniform", "Uniform, variance 1 / fan of the inputs")
 he_normal = _scaled("he_normal", 2.0, "fan_in", "truncated_normal", "Truncated normal, variance 2 / fan of the inputs")
 he_uniform = _scaled("he_uniform", 2.0, "fan_in", "uniform", "Uniform, variance 2 / fan of the inputs")
@@ -125,6 +143,7 @@ def orthogonal(scale=1.0, column_axis: int = -1, dtype=dtypes.float32) -> Initia
     All axes but `column_axis` count as rows. Made by orthogonalising a normal matrix column by column, twice, which is
     meant for the sizes of layers (hundreds of columns), not for large problems.
     """
+
     def init(key, shape, dtype=dtype):
         if len(shape) < 2:
             raise ShapeError(located(f"orthogonal needs at least two axes, but the shape is {shape}"))
@@ -135,12 +154,14 @@ def orthogonal(scale=1.0, column_axis: int = -1, dtype=dtypes.float32) -> Initia
         q = q if rows >= columns else q.T
         others = [n for a, n in enumerate(shape) if a != column_axis % len(shape)]
         return fnp.moveaxis(q.reshape((*others, columns)), -1, column_axis) * _number(scale, dtype)
+
     return init
 
 
 def _orthonormal_columns(matrix):
     """Gram-Schmidt over the columns, each projected twice so that rounding does not spoil orthogonality."""
     from ftiny.lax import fori_loop
+
     places = fnp.arange(matrix.shape[1])
 
     def step(i, q):

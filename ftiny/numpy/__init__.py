@@ -5,7 +5,8 @@ Input: arrays, tracers, numpy arrays and Python scalars. Output: arrays. The roo
     ufuncs          elementwise functions             reductions      sum, max, mean, cumsum, ...
     creation        array, zeros, arange, eye, ...    contractions    matmul, einsum, ...
     manipulation    reshape, stack, pad, ...          sorting         sort, unique, top_k, ...
-    indexing        x[i], x.at[i], take, where, ...   methods         what arrays and tracers have of these
+    indexing        x[i], x.at[i], take, where, ...   searching       searchsorted, bincount, interp, ...
+    methods         what arrays and tracers have of these
 
     >>> import ftiny.numpy as np
     >>> np.linspace(0, 1, 5).sum()
@@ -13,6 +14,7 @@ Input: arrays, tracers, numpy arrays and Python scalars. Output: arrays. The roo
 
 A Python scalar beside an array adopts its dtype; see `ftiny.dtypes` for promotion.
 """
+
 # ruff: noqa: F401
 import numpy as _numpy
 
@@ -87,18 +89,14 @@ from ftiny.numpy.creation import (
 from ftiny.numpy.indexing import (
     apply_along_axis,
     argwhere,
-    bincount,
     compress,
     diag_indices,
-    digitize,
     extract,
     flatnonzero,
-    interp,
     ix_,
     nonzero,
     put_along_axis,
     ravel_multi_index,
-    searchsorted,
     select,
     take,
     take_along_axis,
@@ -184,6 +182,7 @@ from ftiny.numpy.reductions import (
     trapezoid,
     var,
 )
+from ftiny.numpy.searching import bincount, digitize, interp, searchsorted
 from ftiny.numpy.sorting import argsort, histogram, lexsort, sort, top_k, unique
 from ftiny.numpy.ufuncs import (
     abs,
@@ -305,5 +304,16 @@ inf, nan, newaxis = _numpy.inf, _numpy.nan, None
 iinfo = _numpy.iinfo
 int_, float_, complex_, uint = int32, float32, complex64, uint32
 
-_ROOMS = {"common", "contractions", "creation", "indexing", "manipulation", "methods", "reductions", "sorting", "ufuncs"}
+_ROOMS = {
+    "common",
+    "contractions",
+    "creation",
+    "indexing",
+    "manipulation",
+    "methods",
+    "reductions",
+    "searching",
+    "sorting",
+    "ufuncs",
+}
 __all__ = sorted(name for name in dir() if not name.startswith("_") and name not in _ROOMS)

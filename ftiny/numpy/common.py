@@ -5,6 +5,7 @@ which have equal dtypes and equal shapes; Python and numpy scalars become litera
 
     >>> promote("add", ftiny.numpy.ones((2, 3), "bfloat16"), 1)     # [bf16[2,3] array, np.bfloat16(1)]
 """
+
 from __future__ import annotations
 
 import operator
@@ -29,9 +30,12 @@ def check_array(name: str, *operands) -> None:
     """Raise `TracerError` (a `TypeError`) for an operand of function `name` that is no array."""
     for position, x in enumerate(operands):
         if not is_array(x):
-            raise TracerError(located(
-                f"{name}: argument {position} must be an array or a number, but it is a {type(x).__name__}: "
-                f"{str(x)[:60]!r}; convert it with ftiny.numpy.asarray"))
+            raise TracerError(
+                located(
+                    f"{name}: argument {position} must be an array or a number, but it is a {type(x).__name__}: "
+                    f"{str(x)[:60]!r}; convert it with ftiny.numpy.asarray"
+                )
+            )
 
 
 def shape_of(x) -> tuple[int, ...]:
@@ -93,10 +97,14 @@ def broadcast_shapes(*shapes: Sequence[int], name: str = "broadcast_shapes") -> 
             if shape[axis] != 1:
                 if result[axis] not in (1, shape[axis]):
                     listed = " and ".join(str(tuple(s)) for s in shapes)
-                    raise ShapeError(located(
-                        f"{name}: shapes {listed} do not broadcast: on axis {axis} one has size {result[axis]}, another "
-                        f"{shape[axis]}. Sizes must be equal or 1, counted from the last axis; insert an axis "
-                        "(x[:, None]) or transpose"))
+                    raise ShapeError(
+                        located(
+                            f"{name}: shapes {listed} do not broadcast: on axis {axis} one has size {result[axis]}, "
+                            f"another "
+                            f"{shape[axis]}. Sizes must be equal or 1, counted from the last axis; insert an axis "
+                            "(x[:, None]) or transpose"
+                        )
+                    )
                 result[axis] = shape[axis]
     return tuple(result)
 
@@ -166,7 +174,13 @@ def canonical_axes(axis, ndim: int, name: str) -> tuple[int, ...]:
 
 def canonical_shape(shape, name: str) -> tuple[int, ...]:
     """An integer or a sequence of integers as a shape. Raises `ArgumentError` for traced or negative extents."""
-    listed = shape if isinstance(shape, (tuple, list)) else np.atleast_1d(shape) if isinstance(shape, np.ndarray) else (shape,)
+    listed = (
+        shape
+        if isinstance(shape, (tuple, list))
+        else np.atleast_1d(shape)
+        if isinstance(shape, np.ndarray)
+        else (shape,)
+    )
     try:
         result = tuple(operator.index(extent) for extent in listed)
     except TypeError as problem:
@@ -181,9 +195,12 @@ def canonical_shape(shape, name: str) -> tuple[int, ...]:
 def check_index(index: int, extent: int, axis: int, shape: Sequence[int]) -> int:
     """A static index counted from the front. Raises `IndexOutOfBoundsError` when it lies outside its axis."""
     if not -extent <= index < extent:
-        raise IndexOutOfBoundsError(located(
-            f"index {index} is out of bounds for axis {axis} of size {extent} (shape {tuple(shape)}); "
-            f"valid indices are {-extent} to {extent - 1}"))
+        raise IndexOutOfBoundsError(
+            located(
+                f"index {index} is out of bounds for axis {axis} of size {extent} (shape {tuple(shape)}); "
+                f"valid indices are {-extent} to {extent - 1}"
+            )
+        )
     return index % extent
 
 

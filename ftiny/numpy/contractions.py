@@ -8,6 +8,7 @@ elementwise product where nothing is summed:
 
 16-bit floats are accumulated in float32, and float32 products are float32: no lower precision is used silently.
 """
+
 from __future__ import annotations
 
 import itertools
@@ -62,8 +63,12 @@ def _sizes(operands, indices) -> dict:
             known = sizes.setdefault(index, extent)
             if known != extent and 1 not in (known, extent):
                 shapes = " and ".join(str(shape_of(v)) for v in operands)
-                raise ShapeError(located(f"contraction: shapes {shapes} do not fit: axis {axis} of the array of shape "
-                                         f"{shape_of(x)} has size {extent}, where the other has {known}"))
+                raise ShapeError(
+                    located(
+                        f"contraction: shapes {shapes} do not fit: axis {axis} of the array of shape "
+                        f"{shape_of(x)} has size {extent}, where the other has {known}"
+                    )
+                )
             sizes[index] = max(known, extent) if 0 not in (known, extent) else 0
     return sizes
 
@@ -87,10 +92,14 @@ def _contract(x, y, x_indices, y_indices, out_indices, sizes, dtype, precision):
     if set(x_indices) & set(y_indices) <= set(out_indices):  # nothing is summed: an elementwise product
         factors = [_spread(v, names, out_indices) for v, names in ((x, x_indices), (y, y_indices))]
         return convert(ufuncs.multiply(*factors), dtype)
-    spec = make_spec([[Direct(i) for i in _numbers(names, sizes)] for names in (x_indices, y_indices)],
-                     _numbers(out_indices, sizes), {i: sizes[name] for name, i in _numbering(sizes).items()})
-    return primitives.contract(x, y, spec=spec, precision=precision,
-                               accumulate=dtypes.accumulation_dtype(dtype_of(x)), dtype=dtype)
+    spec = make_spec(
+        [[Direct(i) for i in _numbers(names, sizes)] for names in (x_indices, y_indices)],
+        _numbers(out_indices, sizes),
+        {i: sizes[name] for name, i in _numbering(sizes).items()},
+    )
+    return primitives.contract(
+        x, y, spec=spec, precision=precision, accumulate=dtypes.accumulation_dtype(dtype_of(x)), dtype=dtype
+    )
 
 
 def _numbering(sizes: dict) -> dict:
@@ -124,8 +133,12 @@ def matmul(x, y, *, precision=None, preferred_element_type=None):
     if not m or not n:
         raise ShapeError(located(f"matmul needs arrays with axes, but the shapes are {m} and {n}; use * for scalars"))
     if m[-1] != n[-2 if len(n) > 1 else 0]:
-        raise ShapeError(located(f"matmul: shapes {m} and {n} do not fit: axis {len(m) - 1} of the first has size {m[-1]}, "
-                                 f"axis {max(len(n) - 2, 0)} of the second has size {n[-2 if len(n) > 1 else 0]}"))
+        raise ShapeError(
+            located(
+                f"matmul: shapes {m} and {n} do not fit: axis {len(m) - 1} of the first has size {m[-1]}, "
+                f"axis {max(len(n) - 2, 0)} of the second has size {n[-2 if len(n) > 1 else 0]}"
+            )
+        )
     batch = max(len(m), len(n)) - 2
     left = [("batch", i) for i in range(batch - len(m) + 2, batch)] + (["row"] if len(m) > 1 else []) + ["inner"]
     right = [("batch", i) for i in range(batch - len(n) + 2, batch)] + ["inner"] + (["column"] if len(n) > 1 else [])
@@ -149,17 +162,23 @@ def dot(x, y, *, precision=None, preferred_element_type=None):
         return ufuncs.multiply(x, y)
     inner = max(len(n) - 2, 0)
     if m[-1] != n[inner]:
-        raise ShapeError(located(f"dot: shapes {m} and {n} do not fit: axis {len(m) - 1} of the first has size {m[-1]}, "
-                                 f"axis {inner} of the second has size {n[inner]}"))
+        raise ShapeError(
+            located(
+                f"dot: shapes {m} and {n} do not fit: axis {len(m) - 1} of the first has size {m[-1]}, "
+                f"axis {inner} of the second has size {n[inner]}"
+            )
+        )
     return tensordot(x, y, ([len(m) - 1], [inner]), precision=precision, preferred_element_type=preferred_element_type)
 
 
 def tensordot(x, y, axes=2, *, precision=None, preferred_element_type=None):
-    """The sum of products over pairs of axes: the last `axes` of `x` with the first of `y`, or (axes of x, axes of y)."""
+    """The sum of products over pairs of axes: the last `axes` of x with the first of y, or (axes of x, axes of y)."""
     check_array("tensordot", x, y)
     m, n = shape_of(x), shape_of(y)
     if isinstance(axes, (list, tuple)):
-        first, second = ([operator.index(a) for a in (part if isinstance(part, (list, tuple)) else [part])] for part in axes)
+        first, second = (
+            [operator.index(a) for a in (part if isinstance(part, (list, tuple)) else [part])] for part in axes
+        )
     else:
         first, second = list(range(len(m) - axes, len(m))), list(range(axes))
     first = [canonical_axis(a, len(m), "tensordot") for a in first]
@@ -168,8 +187,12 @@ def tensordot(x, y, axes=2, *, precision=None, preferred_element_type=None):
         raise ArgumentError(located(f"tensordot: {len(first)} axes of the first array, {len(second)} of the second"))
     for a, b in zip(first, second):
         if m[a] != n[b]:
-            raise ShapeError(located(f"tensordot: shapes {m} and {n} do not fit: axis {a} of the first has size {m[a]}, "
-                                     f"axis {b} of the second has size {n[b]}"))
+            raise ShapeError(
+                located(
+                    f"tensordot: shapes {m} and {n} do not fit: axis {a} of the first has size {m[a]}, "
+                    f"axis {b} of the second has size {n[b]}"
+                )
+            )
     left: list = [("x", a) for a in range(len(m))]
     right: list = [("x", first[second.index(b)]) if b in second else ("y", b) for b in range(len(n))]
     out = [i for i in left if i[1] not in first] + [i for i in right if i[0] == "y"]
@@ -212,8 +235,10 @@ def kron(x, y):
     check_array("kron", x, y)
     ndim = max(len(shape_of(x)), len(shape_of(y)))
     m, n = ((1,) * (ndim - len(shape_of(v))) + shape_of(v) for v in (x, y))
-    blocks = ufuncs.multiply(reshape(x, tuple(v for extent in m for v in (extent, 1))),
-                             reshape(y, tuple(v for extent in n for v in (1, extent))))
+    blocks = ufuncs.multiply(
+        reshape(x, tuple(v for extent in m for v in (extent, 1))),
+        reshape(y, tuple(v for extent in n for v in (1, extent))),
+    )
     return reshape(blocks, tuple(a * b for a, b in zip(m, n)))
 
 
@@ -224,6 +249,7 @@ def cross(x, y, axis: int = -1):
     if shape_of(x)[-1] not in (2, 3) or shape_of(y)[-1] not in (2, 3):
         raise ShapeError(located(f"cross: vectors have 2 or 3 components, not {shape_of(x)[-1]} and {shape_of(y)[-1]}"))
     from ftiny.numpy.manipulation import stack, unstack
+
     a, b = unstack(x, -1), unstack(y, -1)
     minor = lambda i, j: ufuncs.subtract(ufuncs.multiply(a[i], b[j]), ufuncs.multiply(a[j], b[i]))
     if len(a) == len(b) == 2:
@@ -260,7 +286,7 @@ def einsum(subscripts: str, *operands, precision=None, preferred_element_type=No
     if len(parts) == 2:
         (x, left), (y, right) = parts
         return product(x, y, left, right, out, precision=precision, dtype=dtype)
-    (x, names), = parts
+    ((x, names),) = parts
     x, names = _sum_alone(asarray(convert(x, dtype)), names, set(out))
     return transpose(x, [names.index(name) for name in out])
 
@@ -277,7 +303,9 @@ def _parse_subscripts(text: str, operands) -> tuple[list[list], list]:
         before, dots, after = term.partition("...")
         hidden = ndim - len(before) - len(after)
         if hidden < 0 or (hidden and not dots) or not (before + after).isalpha() and before + after:
-            raise ShapeError(located(f"einsum {text!r}: the term {term!r} does not fit operand {number} of shape {shape_of(x)}"))
+            raise ShapeError(
+                located(f"einsum {text!r}: the term {term!r} does not fit operand {number} of shape {shape_of(x)}")
+            )
         widest = max(widest, hidden)
         parsed.append([*before, *(-i for i in range(hidden, 0, -1)), *after])
     letters = [name for term in parsed for name in term if isinstance(name, str)]
@@ -300,7 +328,9 @@ def _take_diagonals(x, names: list):
         first = names.index(name)
         second = names.index(name, first + 1)
         if shape_of(x)[first] != shape_of(x)[second]:
-            raise ShapeError(located(f"einsum: index {name!r} has sizes {shape_of(x)[first]} and {shape_of(x)[second]} in one term"))
+            raise ShapeError(
+                located(f"einsum: index {name!r} has sizes {shape_of(x)[first]} and {shape_of(x)[second]} in one term")
+            )
         x = diagonal(x, 0, first, second)
         names = [n for a, n in enumerate(names) if a not in (first, second)] + [name]
     return x, names
@@ -308,6 +338,7 @@ def _take_diagonals(x, names: list):
 
 def _cheapest_pair(terms: list[list], out: list, sizes: dict) -> tuple[int, int]:
     """The two terms whose product has the fewest elements, after summing what no other term needs."""
+
     def cost(pair):
         i, j = pair
         needed = {*out, *(n for k, names in enumerate(terms) if k not in pair for n in names)}
@@ -324,7 +355,9 @@ def convolve(x, y, mode: str = "full", *, precision=None):
     """The discrete convolution of two vectors. Modes: 'full', 'same' (the length of the longer), 'valid'."""
     check_array("convolve", x, y)
     if len(shape_of(x)) != 1 or len(shape_of(y)) != 1 or 0 in (*shape_of(x), *shape_of(y)):
-        raise ShapeError(located(f"convolve takes two vectors with elements, but the shapes are {shape_of(x)} and {shape_of(y)}"))
+        raise ShapeError(
+            located(f"convolve takes two vectors with elements, but the shapes are {shape_of(x)} and {shape_of(y)}")
+        )
     if shape_of(x)[0] < shape_of(y)[0]:
         x, y = y, x
     return _slide(x, flip(y), mode, precision)
@@ -341,6 +374,7 @@ def correlate(x, y, mode: str = "valid", *, precision=None):
 
 def _slide(x, y, mode: str, precision):
     from ftiny.lax import conv_general_dilated
+
     n = shape_of(y)[0]
     padding = {"full": (n - 1, n - 1), "same": (n // 2, n - n // 2 - 1), "valid": (0, 0)}.get(mode)
     if padding is None:
@@ -355,6 +389,7 @@ def polyval(coefficients, x):
     """The polynomial with these coefficients (highest power first) at `x`, by Horner's rule."""
     coefficients = asarray(coefficients)
     from ftiny.numpy.manipulation import unstack
+
     total = materialize(constant_like(coefficients, 0), core.get_aval(x).shape)
     for coefficient in unstack(coefficients):
         total = ufuncs.add(ufuncs.multiply(total, x), coefficient)

@@ -8,6 +8,7 @@ Input: nested lists, numpy arrays, shapes and dtypes. Output: arrays; inside a t
 
 Nested Python numbers take the default dtypes (float32, int32); numpy arrays keep their dtype, 64 bits included.
 """
+
 from __future__ import annotations
 
 import math
@@ -70,6 +71,7 @@ def asarray(object, dtype=None):  # noqa: A002
 def _from_numpy(x, dtype: np.dtype | None = None):
     """An array of a numpy value; inside a traced function a scalar becomes an equation, an array a constant."""
     from ftiny.array import Array
+
     dtype = dtypes.dtype(x.dtype) if dtype is None else dtype
     with np.errstate(all="ignore"):
         values = np.asarray(x).astype(dtype)
@@ -84,7 +86,9 @@ def _from_nested(values, dtype: np.dtype | None):
         return _from_numpy(np.asarray(values, dtype or dtypes.float32))
     if not all(is_array(x) for x in leaves):
         bad = next(x for x in leaves if not is_array(x))
-        raise TracerError(located(f"array: an element is a {type(bad).__name__}, which is no number: {str(bad)[:60]!r}"))
+        raise TracerError(
+            located(f"array: an element is a {type(bad).__name__}, which is no number: {str(bad)[:60]!r}")
+        )
     if dtype is None:
         dtype = dtypes.result_type(*leaves)
     if any(isinstance(x, core.ArrayLike) for x in leaves):
@@ -98,6 +102,7 @@ def _from_nested(values, dtype: np.dtype | None):
 def _stack_nested(values, dtype: np.dtype):
     """Nested lists with arrays among their elements, stacked level by level."""
     from ftiny.numpy.manipulation import stack
+
     if not isinstance(values, (list, tuple)):
         return asarray(values, dtype)
     return stack([_stack_nested(value, dtype) for value in values])
@@ -248,6 +253,7 @@ def meshgrid(*xs, sparse: bool = False, indexing: str = "xy"):
 def indices(dimensions, dtype=dtypes.int32, sparse: bool = False):
     """The coordinates of every element of an array of this shape: an array of shape (ndim, *dimensions)."""
     from ftiny.numpy.manipulation import stack
+
     shape = canonical_shape(dimensions, "indices")
     wanted = dtypes.dtype(dtype)
     if sparse:
@@ -320,7 +326,9 @@ def diag(v, k: int = 0):
     zero = scalar_literal(0, dtype_of(v))
     # Written out row by row, a diagonal matrix is the vector with n zeros between its elements.
     spread = primitives.pad(v, zero, config=((0, 0, n),))
-    matrix = primitives.reshape(primitives.pad(spread, zero, config=((0, n * n - shape_of(spread)[0], 0),)), shape=(n, n))
+    matrix = primitives.reshape(
+        primitives.pad(spread, zero, config=((0, n * n - shape_of(spread)[0], 0),)), shape=(n, n)
+    )
     if k == 0:
         return matrix
     low, high = max(k, 0), max(-k, 0)
@@ -337,8 +345,9 @@ def diagflat(v, k: int = 0):
 
 
 def diagonal(x, offset: int = 0, axis1: int = 0, axis2: int = 1):
-    """The elements on diagonal `offset` of the matrices that axes `axis1` and `axis2` form; they become the last axis."""
+    """The elements on diagonal `offset` of the matrices that two axes form; they become the last axis."""
     from ftiny.numpy.manipulation import moveaxis
+
     check_array("diagonal", x)
     ndim = len(shape_of(x))
     if ndim < 2:
@@ -349,16 +358,22 @@ def diagonal(x, offset: int = 0, axis1: int = 0, axis2: int = 1):
     top, left = max(-offset, 0), max(offset, 0)
     n = max(0, min(rows - top, columns - left))
     starts = (0,) * len(batch) + (top, left)
-    square = primitives.slice(x, starts=starts, limits=(*batch, top + n, left + n), strides=(1,) * ndim) \
-        if n else primitives.broadcast(scalar_literal(0, dtype_of(x)), shape=(*batch, 0, 0), dims=())
+    square = (
+        primitives.slice(x, starts=starts, limits=(*batch, top + n, left + n), strides=(1,) * ndim)
+        if n
+        else primitives.broadcast(scalar_literal(0, dtype_of(x)), shape=(*batch, 0, 0), dims=())
+    )
     flat = primitives.reshape(square, shape=(*batch, n * n))
     # Row by row, the diagonal is every (n + 1)-th element.
-    return primitives.slice(flat, starts=(0,) * (ndim - 1), limits=(*batch, n * n), strides=(1,) * len(batch) + (n + 1,))
+    return primitives.slice(
+        flat, starts=(0,) * (ndim - 1), limits=(*batch, n * n), strides=(1,) * len(batch) + (n + 1,)
+    )
 
 
 def trace(x, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype=None):
     """The sum of the diagonal of the matrices that two axes form."""
     from ftiny.numpy.reductions import sum as sum_of
+
     return sum_of(diagonal(x, offset, axis1, axis2), axis=-1, dtype=dtype)
 
 
@@ -378,6 +393,7 @@ def vander(x, N: int | None = None, increasing: bool = False):
     if len(shape_of(x)) != 1:
         raise ShapeError(located(f"vander needs a vector, but the shape is {shape_of(x)}"))
     from ftiny.numpy.manipulation import stack
+
     count = shape_of(x)[0] if N is None else N
     powers = [ufuncs.power(x, exponent) for exponent in range(count)]
     if not powers:

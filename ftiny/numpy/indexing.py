@@ -11,6 +11,7 @@ static slice and reshape where the index is known, else by one gather; updates g
 An index that is known and lies outside its axis raises `IndexOutOfBoundsError`. Traced indices cannot raise: reads
 clamp them and updates drop them, unless `mode=` says otherwise ('clip', 'fill', 'drop', 'wrap', 'promise_in_bounds').
 """
+
 from __future__ import annotations
 
 import builtins
@@ -88,12 +89,14 @@ def parse_index(index, shape: tuple[int, ...]) -> list[Item]:
     entries = [part for entry in entries for part in _expand_mask(entry)]
     used = builtins.sum(entry is not None and entry is not Ellipsis for entry in entries)
     if used > len(shape):
-        raise IndexOutOfBoundsError(located(f"too many indices: {used} for an array with {len(shape)} axes (shape {shape})"))
+        raise IndexOutOfBoundsError(
+            located(f"too many indices: {used} for an array with {len(shape)} axes (shape {shape})")
+        )
     dots = [i for i, entry in enumerate(entries) if entry is Ellipsis]
     if len(dots) > 1:
         raise ArgumentError(located("an index may have only one Ellipsis (...)"))
     at = dots[0] if dots else len(entries)
-    entries[at:at + 1] = [slice(None)] * (len(shape) - used)
+    entries[at : at + 1] = [slice(None)] * (len(shape) - used)
     items: list[Item] = []
     axis = 0
     for entry in entries:
@@ -109,14 +112,23 @@ def _parse_entry(entry, axis: int, shape: tuple[int, ...]) -> Item:
     extent = shape[axis]
     if isinstance(entry, slice):
         return _parse_slice(entry, axis, extent)
-    if isinstance(entry, (int, np.integer)) or isinstance(entry, np.ndarray) and entry.ndim == 0 and entry.dtype.kind in "iu":
+    if (
+        isinstance(entry, (int, np.integer))
+        or isinstance(entry, np.ndarray)
+        and entry.ndim == 0
+        and entry.dtype.kind in "iu"
+    ):
         return At(axis, check_index(int(entry), extent, axis, shape))
     if isinstance(entry, (list, tuple)):
         raise TracerError(located(f"an index must not be a {type(entry).__name__}: use ftiny.numpy.asarray({entry!r})"))
     if not isinstance(entry, (core.ArrayLike, np.ndarray)):
-        raise TracerError(located(f"an index must be integers, slices, None, ... or arrays, not a {type(entry).__name__}: {entry!r}"))
+        raise TracerError(
+            located(f"an index must be integers, slices, None, ... or arrays, not a {type(entry).__name__}: {entry!r}")
+        )
     if dtypes.kind(dtype_of(entry)) != "int":
-        raise TracerError(located(f"an index array must have an integer or bool dtype, not {dtype_of(entry)}; convert with .astype"))
+        raise TracerError(
+            located(f"an index array must have an integer or bool dtype, not {dtype_of(entry)}; convert with .astype")
+        )
     return Pick(axis, entry)
 
 
@@ -125,9 +137,12 @@ def _parse_slice(entry: slice, axis: int, extent: int) -> Range:
         start, stop, step = entry.indices(extent)
     except TypeError as problem:
         if any(isinstance(bound, core.Tracer) for bound in (entry.start, entry.stop, entry.step)):
-            raise TracerError(located(
-                "the bounds of a slice must be static, since they decide the shape; for a traced start use "
-                "ftiny.lax.dynamic_slice or dynamic_slice_in_dim with a static size")) from None
+            raise TracerError(
+                located(
+                    "the bounds of a slice must be static, since they decide the shape; for a traced start use "
+                    "ftiny.lax.dynamic_slice or dynamic_slice_in_dim with a static size"
+                )
+            ) from None
         raise TracerError(located(f"the bounds of a slice must be integers: {entry}")) from problem
     return Range(axis, start, step, len(range(start, stop, step)))
 
@@ -139,9 +154,12 @@ def _expand_mask(entry) -> list:
     if not isinstance(entry, (core.ArrayLike, np.ndarray)) or dtype_of(entry) != dtypes.bool_:
         return [entry]
     if not is_concrete(entry):
-        raise TracerError(located(
-            f"a bool index must be known while tracing, since it decides the shape, but it is {entry.aval}. "
-            "Use ftiny.numpy.where(mask, x, y), or nonzero(mask, size=...)"))
+        raise TracerError(
+            located(
+                f"a bool index must be known while tracing, since it decides the shape, but it is {entry.aval}. "
+                "Use ftiny.numpy.where(mask, x, y), or nonzero(mask, size=...)"
+            )
+        )
     return [places.astype(np.int32) for places in np.nonzero(np.asarray(entry))]
 
 
@@ -198,8 +216,11 @@ def _static_part(x, items: list[Item]):
     starts, limits, strides, kept = [], [], [], []
     for axis, extent in enumerate(shape):
         item = ranges[axis]
-        start, step, count = {Range: lambda i: (i.start, i.step, i.count), At: lambda i: (i.index, 1, 1),
-                              Pick: lambda i: (0, 1, extent)}[type(item)](item)  # noqa: B023
+        start, step, count = 0, 1, extent
+        if isinstance(item, Range):
+            start, step, count = item.start, item.step, item.count
+        elif isinstance(item, At):
+            start, count = item.index, 1
         if count == 0:
             start, step = 0, 1
         starts.append(start)
@@ -228,14 +249,18 @@ def _gather_picks(x, layout: Layout, picks: list, mode: str | None, fill_value):
     offset = tuple(i if i < layout.place else i + len(layout.batch) for i in range(others))
     dims = primitives.GatherDims(offset_dims=offset, collapsed_slice_dims=layout.picks, start_index_map=layout.picks)
     sizes = tuple(1 if axis in layout.picks else extent for axis, extent in enumerate(shape))
-    return primitives.gather(x, indices, dims=dims, slice_sizes=sizes, mode=_PRIMITIVE_MODE[mode or "clip"],
-                             fill_value=fill_value)
+    return primitives.gather(
+        x, indices, dims=dims, slice_sizes=sizes, mode=_PRIMITIVE_MODE[mode or "clip"], fill_value=fill_value
+    )
 
 
 def _must_check(indices) -> bool:
     """Whether the values of an index array are known and reading them is free or the code is eager."""
-    return isinstance(indices, (np.ndarray, np.generic)) or \
-        is_concrete(indices) and isinstance(core.current_trace(), core.EvalTrace)
+    return (
+        isinstance(indices, (np.ndarray, np.generic))
+        or is_concrete(indices)
+        and isinstance(core.current_trace(), core.EvalTrace)
+    )
 
 
 def normalize_indices(picks: list, extents: list[int], axes, batch: tuple[int, ...], mode: str | None):
@@ -263,37 +288,61 @@ def _check_bounds(indices, extent: int, axis: int) -> None:
     values = np.asarray(indices)
     outside = (values < -extent) | (values >= extent)
     if outside.any():
-        raise IndexOutOfBoundsError(located(
-            f"index {values[outside].flat[0]} is out of bounds for axis {axis} of size {extent}; valid indices are "
-            f"{-extent} to {extent - 1}. Use mode='clip', 'wrap' or 'fill' (take, or x.at[...].get) to allow it"))
+        raise IndexOutOfBoundsError(
+            located(
+                f"index {values[outside].flat[0]} is out of bounds for axis {axis} of size {extent}; valid indices are "
+                f"{-extent} to {extent - 1}. Use mode='clip', 'wrap' or 'fill' (take, or x.at[...].get) to allow it"
+            )
+        )
 
 
 # ---- updating --------------------------------------------------------------------------------------------------
 
 _IDENTITY: dict[str, Callable[[np.dtype], Any]] = {
-    "set": lambda dtype: 0, "add": lambda dtype: 0, "mul": lambda dtype: 1,
-    "min": lambda dtype: math.inf if dtypes.is_inexact(dtype) else True if dtype == dtypes.bool_ else np.iinfo(dtype).max,
-    "max": lambda dtype: -math.inf if dtypes.is_inexact(dtype) else False if dtype == dtypes.bool_ else np.iinfo(dtype).min,
+    "set": lambda dtype: 0,
+    "add": lambda dtype: 0,
+    "mul": lambda dtype: 1,
+    "min": lambda dtype: (
+        math.inf if dtypes.is_inexact(dtype) else True if dtype == dtypes.bool_ else np.iinfo(dtype).max
+    ),
+    "max": lambda dtype: (
+        -math.inf if dtypes.is_inexact(dtype) else False if dtype == dtypes.bool_ else np.iinfo(dtype).min
+    ),
 }
-_COMBINE: dict[str, Callable] = {"add": ufuncs.add, "mul": ufuncs.multiply, "min": ufuncs.minimum, "max": ufuncs.maximum}
+_COMBINE: dict[str, Callable] = {
+    "add": ufuncs.add,
+    "mul": ufuncs.multiply,
+    "min": ufuncs.minimum,
+    "max": ufuncs.maximum,
+}
 
 
 def update(x, index, values, op: str, mode: str | None = None, unique_indices: bool = False):
     """`x` with `values` put at `index` (op 'set') or combined with what is there ('add', 'mul', 'min', 'max')."""
     check_array("x.at[...]", x, values)
-    if op == "set" and isinstance(index, core.ArrayLike) and not is_concrete(index) and dtype_of(index) == dtypes.bool_ \
-            and not shape_of(values):
+    if (
+        op == "set"
+        and isinstance(index, core.ArrayLike)
+        and not is_concrete(index)
+        and dtype_of(index) == dtypes.bool_
+        and not shape_of(values)
+    ):
         return _set_masked(x, index, values)
     items = parse_index(index, shape_of(x))
     layout = _layout(items)
     values = convert(values, dtype_of(x))
     if broadcast_shapes(shape_of(values), layout.shape, name="x.at[...]") != layout.shape:
-        raise ShapeError(located(f"x.at[...]: values of shape {shape_of(values)} do not fit the indexed shape {layout.shape}"))
+        raise ShapeError(
+            located(f"x.at[...]: values of shape {shape_of(values)} do not fit the indexed shape {layout.shape}")
+        )
     values = materialize(values, layout.shape)
     if not layout.picks:
         return _update_static(x, items, values, op)
-    partial = [item for item in items if isinstance(item, Range)
-               and (item.start, item.step, item.count) != (0, 1, shape_of(x)[item.axis])]
+    partial = [
+        item
+        for item in items
+        if isinstance(item, Range) and (item.start, item.step, item.count) != (0, 1, shape_of(x)[item.axis])
+    ]
     if partial:  # scatter into the sliced part, then put that back
         slices = [slice(None)] * len(shape_of(x))
         for item in partial:
@@ -318,7 +367,7 @@ def _without_range(item: Item):
 
 def _set_masked(x, mask, value):
     shape = shape_of(x)
-    if shape_of(mask) != shape[:len(shape_of(mask))]:
+    if shape_of(mask) != shape[: len(shape_of(mask))]:
         raise ShapeError(located(f"x.at[mask]: the mask has shape {shape_of(mask)}, the array {shape}"))
     mask = primitives.broadcast(mask, shape=shape, dims=tuple(range(len(shape_of(mask)))))
     return ufuncs.where_scalar(mask, convert(value, dtype_of(x)), x)
@@ -341,6 +390,7 @@ def _update_static(x, items: list[Item], values, op: str):
         config.append((start, shape[item.axis] - last - 1, step - 1))
         extents.append(count)
     from ftiny.numpy.manipulation import flip
+
     values = flip(reshape(values, tuple(extents)), tuple(flips)) if flips else reshape(values, tuple(extents))
     spread = primitives.pad(values, scalar_literal(_IDENTITY[op](dtype_of(x)), dtype_of(x)), config=tuple(config))
     if op != "set":
@@ -355,15 +405,21 @@ def _scatter_picks(x, items: list[Item], values, op: str, mode: str | None, uniq
     others = builtins.sum(isinstance(item, Range) for item in items)
     shape = shape_of(x)
     axes = tuple(item.axis for item in items if isinstance(item, (Pick, At)))
-    picks = [np.asarray(item.index, np.int32) if isinstance(item, At) else item.indices
-             for item in items if isinstance(item, (Pick, At))]
+    picks = [
+        np.asarray(item.index, np.int32) if isinstance(item, At) else item.indices
+        for item in items
+        if isinstance(item, (Pick, At))
+    ]
     indices = normalize_indices(picks, [shape[axis] for axis in axes], axes, layout.batch, mode)
     window = tuple(i if i < layout.place else i + len(layout.batch) for i in range(others))
     kept = [item.count for item in items if isinstance(item, Range)]
-    values = reshape(values, (*kept[:layout.place], *layout.batch, *kept[layout.place:]))
-    dims = primitives.ScatterDims(update_window_dims=window, inserted_window_dims=axes, scatter_dims_to_operand_dims=axes)
-    return primitives.scatter(x, indices, values, op=op, dims=dims, unique_indices=unique_indices,
-                              mode=_PRIMITIVE_MODE[mode or "drop"])
+    values = reshape(values, (*kept[: layout.place], *layout.batch, *kept[layout.place :]))
+    dims = primitives.ScatterDims(
+        update_window_dims=window, inserted_window_dims=axes, scatter_dims_to_operand_dims=axes
+    )
+    return primitives.scatter(
+        x, indices, values, op=op, dims=dims, unique_indices=unique_indices, mode=_PRIMITIVE_MODE[mode or "drop"]
+    )
 
 
 class IndexUpdate:
@@ -401,11 +457,15 @@ class IndexedUpdate:
         """`x` with `values` added at the index."""
         return update(self.array, self.index, values, "add", mode, unique_indices)
 
-    def subtract(self, values, *, mode: str | None = None, unique_indices: bool = False, indices_are_sorted: bool = False):
+    def subtract(
+        self, values, *, mode: str | None = None, unique_indices: bool = False, indices_are_sorted: bool = False
+    ):
         """`x` with `values` subtracted at the index."""
         return update(self.array, self.index, ufuncs.negative(values), "add", mode, unique_indices)
 
-    def multiply(self, values, *, mode: str | None = None, unique_indices: bool = False, indices_are_sorted: bool = False):
+    def multiply(
+        self, values, *, mode: str | None = None, unique_indices: bool = False, indices_are_sorted: bool = False
+    ):
         """`x` with the elements at the index multiplied by `values`."""
         return update(self.array, self.index, values, "mul", mode, unique_indices)
 
@@ -413,9 +473,13 @@ class IndexedUpdate:
 
     def _factors(self, values, mode, unique_indices):
         """Ones, with the product of the updates at each indexed element."""
-        return update(full(shape_of(self.array), 1, dtype_of(self.array)), self.index, values, "mul", mode, unique_indices)
+        return update(
+            full(shape_of(self.array), 1, dtype_of(self.array)), self.index, values, "mul", mode, unique_indices
+        )
 
-    def divide(self, values, *, mode: str | None = None, unique_indices: bool = False, indices_are_sorted: bool = False):
+    def divide(
+        self, values, *, mode: str | None = None, unique_indices: bool = False, indices_are_sorted: bool = False
+    ):
         """`x` with the elements at the index divided by `values`."""
         return ufuncs.divide(self.array, self._factors(values, mode, unique_indices))
 
@@ -431,11 +495,20 @@ class IndexedUpdate:
         """`x` with the elements at the index no smaller than `values`."""
         return update(self.array, self.index, values, "max", mode, unique_indices)
 
-    def apply(self, function, *, mode: str | None = None, unique_indices: bool = False, indices_are_sorted: bool = False):
+    def apply(
+        self, function, *, mode: str | None = None, unique_indices: bool = False, indices_are_sorted: bool = False
+    ):
         """`x` with `function` applied (once) to the elements at the index."""
         return self.set(function(self.get(mode=mode)), mode=mode, unique_indices=unique_indices)
 
-    def get(self, *, mode: str | None = None, fill_value=None, unique_indices: bool = False, indices_are_sorted: bool = False):
+    def get(
+        self,
+        *,
+        mode: str | None = None,
+        fill_value=None,
+        unique_indices: bool = False,
+        indices_are_sorted: bool = False,
+    ):
         """The elements at the index; with mode 'fill', `fill_value` (default NaN) where it is out of bounds."""
         if fill_value is not None and mode is None:
             mode = "fill"
@@ -474,20 +547,29 @@ def take_along_axis(x, indices, axis: int | None = -1, mode: str | None = None, 
     x, indices = asarray(x), asarray(indices)
     ndim = len(shape_of(x))
     if len(shape_of(indices)) != ndim:
-        raise ShapeError(located(f"take_along_axis: shapes {shape_of(x)} and {shape_of(indices)} must have equally many axes"))
+        raise ShapeError(
+            located(f"take_along_axis: shapes {shape_of(x)} and {shape_of(indices)} must have equally many axes")
+        )
     axis = canonical_axis(axis, ndim, "take_along_axis")
     others = tuple(a for a in range(ndim) if a != axis)
-    common = broadcast_shapes(*(tuple(n for a, n in enumerate(shape_of(v)) if a != axis) for v in (x, indices)),
-                              name="take_along_axis")
+    common = broadcast_shapes(
+        *(tuple(n for a, n in enumerate(shape_of(v)) if a != axis) for v in (x, indices)), name="take_along_axis"
+    )
     widen = lambda v: broadcast_to(v, (*common[:axis], shape_of(v)[axis], *common[axis:]))
     x, indices = widen(x), widen(indices)
     if mode is None and not _must_check(indices):
         mode = "fill"
     starts = normalize_indices([indices], [shape_of(x)[axis]], (axis,), shape_of(indices), mode)
-    dims = primitives.GatherDims(offset_dims=(), collapsed_slice_dims=(axis,), start_index_map=(axis,),
-                                 operand_batching_dims=others, start_indices_batching_dims=others)
-    return primitives.gather(x, starts, dims=dims, slice_sizes=(1,) * ndim, mode=_PRIMITIVE_MODE[mode or "clip"],
-                             fill_value=fill_value)
+    dims = primitives.GatherDims(
+        offset_dims=(),
+        collapsed_slice_dims=(axis,),
+        start_index_map=(axis,),
+        operand_batching_dims=others,
+        start_indices_batching_dims=others,
+    )
+    return primitives.gather(
+        x, starts, dims=dims, slice_sizes=(1,) * ndim, mode=_PRIMITIVE_MODE[mode or "clip"], fill_value=fill_value
+    )
 
 
 # ---- choosing by condition -------------------------------------------------------------------------------------
@@ -503,7 +585,9 @@ def where(condition, x=None, y=None, *, size: int | None = None, fill_value=None
     x, y = promote("where", x, y)
     shape = broadcast_shapes(shape_of(condition), shape_of(x), shape_of(y), name="where")
     condition = ufuncs.truth(condition)
-    return primitives.select(materialize(condition, shape), *(v if isinstance(v, np.generic) else full_shape(v, shape) for v in (x, y)))
+    return primitives.select(
+        materialize(condition, shape), *(v if isinstance(v, np.generic) else full_shape(v, shape) for v in (x, y))
+    )
 
 
 def select(condlist, choicelist, default=0):
@@ -529,6 +613,7 @@ def nonzero(x, *, size: int | None = None, fill_value=None):
             raise TracerError(located("nonzero: the number of results of a traced array is unknown; give size="))
         return tuple(asarray(places.astype(np.int32)) for places in np.nonzero(np.asarray(x)))
     from ftiny.numpy.reductions import cumsum
+
     row = ravel(ufuncs.truth(x))
     count = shape_of(row)[0]
     fills = fill_value if isinstance(fill_value, tuple) else (fill_value or 0,) * len(shape_of(x))
@@ -537,8 +622,10 @@ def nonzero(x, *, size: int | None = None, fill_value=None):
     places = primitives.iota(shape=(count,), dtype=dtypes.int32, axis=0)
     found = update(full((size,), count, dtypes.int32), target, places, "set", mode="drop")
     missing = ufuncs.equal(found, count)
-    return tuple(ufuncs.where_scalar(missing, convert(fill, dtypes.int32), index)
-                 for index, fill in zip(unravel_index(found, shape_of(x)), fills))
+    return tuple(
+        ufuncs.where_scalar(missing, convert(fill, dtypes.int32), index)
+        for index, fill in zip(unravel_index(found, shape_of(x)), fills)
+    )
 
 
 def flatnonzero(x, *, size: int | None = None, fill_value=None):
@@ -601,90 +688,22 @@ def ix_(*xs) -> tuple:
     return tuple(reshape(v, tuple(-1 if a == i else 1 for a in range(len(vectors)))) for i, v in enumerate(vectors))
 
 
-# ---- searching -------------------------------------------------------------------------------------------------
-
-
-def searchsorted(a, v, side: str = "left", sorter=None):
-    """For each element of `v` the place in the sorted vector `a` where it keeps the order.
-
-    `side="left"` gives the first such place, `"right"` the last. Found by bisection.
-    """
-    check_array("searchsorted", a, v)
-    if side not in ("left", "right"):
-        raise ArgumentError(located(f"searchsorted: side must be 'left' or 'right', not {side!r}"))
-    if len(shape_of(a)) != 1:
-        raise ShapeError(located(f"searchsorted: the sorted array must be a vector, but its shape is {shape_of(a)}"))
-    a = asarray(a) if sorter is None else take(a, sorter)
-    dtype = dtypes.result_type(a, v)
-    a, v = convert(a, dtype), asarray(convert(v, dtype))
-    n = shape_of(a)[0]
-    low, high = full(shape_of(v), 0, dtypes.int32), full(shape_of(v), n, dtypes.int32)
-    for _ in range(n.bit_length()):
-        middle = ufuncs.right_shift(ufuncs.add(low, high), 1)
-        value = take(a, middle, mode="clip")
-        goes_right = ufuncs.less(value, v) if side == "left" else ufuncs.less_equal(value, v)
-        goes_right = ufuncs.logical_and(goes_right, ufuncs.less(middle, high))
-        low = ufuncs.where_scalar(goes_right, ufuncs.add(middle, 1), low)
-        high = ufuncs.where_scalar(goes_right, high, middle)
-    return low
-
-
-def digitize(x, bins, right: bool = False):
-    """The number of the bin of each element of `x`, between the edges `bins` (increasing)."""
-    return searchsorted(bins, x, side="left" if right else "right")
-
-
-def bincount(x, weights=None, minlength: int = 0, *, length: int | None = None):
-    """How often (or with what total weight) each number 0, 1, ... occurs in the vector `x`.
-
-    In a traced function give `length`, the number of counts; larger elements are dropped.
-    """
-    check_array("bincount", x)
-    if length is None:
-        if not is_concrete(x):
-            raise TracerError(located("bincount: the number of counts of a traced array is unknown; give length="))
-        values = np.asarray(x)
-        length = builtins.max(minlength, int(values.max()) + 1 if values.size else 0)
-    dtype = dtypes.int32 if weights is None else dtype_of(weights)
-    counts = full((length,), 0, dtype)
-    return update(counts, asarray(ufuncs.maximum(x, 0)), 1 if weights is None else weights, "add", mode="drop")
-
-
-def interp(x, xp, fp, left=None, right=None):
-    """The piecewise linear function through the points (xp, fp), at `x`; `xp` must increase.
-
-    Outside it is constant, or `left` and `right`.
-    """
-    check_array("interp", x, xp, fp)
-    dtype = dtypes.result_type(x, xp, fp, 0.0)
-    x, xp, fp = (asarray(convert(v, dtype)) for v in (x, xp, fp))
-    n = shape_of(xp)[0]
-    at = ufuncs.clip(searchsorted(xp, x, side="right"), 1, n - 1)
-    pick = lambda values, place: take(values, place, mode="clip")
-    x0, x1 = pick(xp, ufuncs.subtract(at, 1)), pick(xp, at)
-    y0, y1 = pick(fp, ufuncs.subtract(at, 1)), pick(fp, at)
-    width = ufuncs.subtract(x1, x0)
-    flat = ufuncs.equal(width, 0)
-    slope = ufuncs.divide(ufuncs.subtract(y1, y0), where(flat, 1, width))
-    inside = where(flat, y0, ufuncs.add(y0, ufuncs.multiply(slope, ufuncs.subtract(x, x0))))
-    first, last = getitem(fp, 0) if left is None else left, getitem(fp, -1) if right is None else right
-    result = where(ufuncs.less(x, getitem(xp, 0)), first, inside)
-    return where(ufuncs.greater(x, getitem(xp, -1)), last, result)
-
-
 def put_along_axis(x, indices, values, axis: int):
     """`x` with, for every position of `indices`, `values` at that position but with the index along `axis`."""
     check_array("put_along_axis", x, indices)
     axis = canonical_axis(axis, len(shape_of(x)), "put_along_axis")
     x, indices = asarray(x), asarray(indices)
-    grid = [indices if a == axis else primitives.iota(shape=shape_of(indices), dtype=dtypes.int32, axis=a)
-            for a in range(len(shape_of(x)))]
+    grid = [
+        indices if a == axis else primitives.iota(shape=shape_of(indices), dtype=dtypes.int32, axis=a)
+        for a in range(len(shape_of(x)))
+    ]
     return update(x, tuple(grid), values, "set")
 
 
 def apply_along_axis(function, axis: int, x):
     """`function` of each one-dimensional slice of `x` along `axis`; its results stand in place of that axis."""
     from ftiny.transforms.vmap import vmap
+
     check_array("apply_along_axis", x)
     axis = canonical_axis(axis, len(shape_of(x)), "apply_along_axis")
     batched = function

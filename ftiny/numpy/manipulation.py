@@ -6,6 +6,7 @@ Input: arrays (or sequences of arrays). Output: arrays of the same elements in a
     Array([[0., 1.],
            [0., 1.]], dtype=float32)
 """
+
 from __future__ import annotations
 
 import math
@@ -63,8 +64,9 @@ def _resolve_shape(have: tuple[int, ...], shape) -> tuple[int, ...]:
     if unknown > 1 or any(extent < -1 for extent in wanted):
         raise ShapeError(located(f"reshape: one extent may be -1 and the others must not be negative, not {wanted}"))
     if size != known if not unknown else (known == 0 or size % known):
-        raise ShapeError(located(
-            f"reshape: an array of shape {have} has {size} elements, which do not fill the shape {wanted}"))
+        raise ShapeError(
+            located(f"reshape: an array of shape {have} has {size} elements, which do not fill the shape {wanted}")
+        )
     return tuple(size // known if extent == -1 else extent for extent in wanted)
 
 
@@ -110,10 +112,17 @@ def atleast_2d(*xs):
 
 def atleast_3d(*xs):
     """Each array with at least three axes: a vector becomes (1, n, 1), a matrix (m, n, 1)."""
+
     def one(x):
         shape = shape_of(x)
-        return asarray(x) if len(shape) >= 3 else reshape(x, (*((1,) * (2 - len(shape)) + shape), 1)) \
-            if len(shape) != 1 else reshape(x, (1, shape[0], 1))
+        return (
+            asarray(x)
+            if len(shape) >= 3
+            else reshape(x, (*((1,) * (2 - len(shape)) + shape), 1))
+            if len(shape) != 1
+            else reshape(x, (1, shape[0], 1))
+        )
+
     results = [one(x) for x in xs]
     return results[0] if len(results) == 1 else results
 
@@ -186,9 +195,11 @@ def flip(x, axis=None):
     if not axes:
         return asarray(x)
     return primitives.slice(
-        x, starts=tuple(n - 1 if a in axes else 0 for a, n in enumerate(shape)),
+        x,
+        starts=tuple(n - 1 if a in axes else 0 for a, n in enumerate(shape)),
         limits=tuple(-1 if a in axes else n for a, n in enumerate(shape)),
-        strides=tuple(-1 if a in axes else 1 for a in range(len(shape))))
+        strides=tuple(-1 if a in axes else 1 for a in range(len(shape))),
+    )
 
 
 def flipud(x):
@@ -235,6 +246,7 @@ def _roll_axis(x, shift, axis: int):
         return x
     if isinstance(shift, core.Tracer):
         from ftiny.lax import dynamic_slice_in_dim
+
         start = ufuncs.remainder(ufuncs.negative(convert(shift, dtypes.int32)), n)
         return dynamic_slice_in_dim(concatenate([x, x], axis), start, n, axis)
     cut = -operator.index(shift) % n
@@ -244,9 +256,12 @@ def _roll_axis(x, shift, axis: int):
 def slice_axis(x, axis: int, start: int, limit: int, stride: int = 1):
     """The elements `start:limit:stride` of one axis."""
     shape = shape_of(x)
-    return primitives.slice(x, starts=tuple(start if a == axis else 0 for a in range(len(shape))),
-                            limits=tuple(limit if a == axis else n for a, n in enumerate(shape)),
-                            strides=tuple(stride if a == axis else 1 for a in range(len(shape))))
+    return primitives.slice(
+        x,
+        starts=tuple(start if a == axis else 0 for a in range(len(shape))),
+        limits=tuple(limit if a == axis else n for a, n in enumerate(shape)),
+        strides=tuple(stride if a == axis else 1 for a in range(len(shape))),
+    )
 
 
 # ---- broadcasting ----------------------------------------------------------------------------------------------
@@ -276,8 +291,10 @@ def _parts(name: str, xs) -> list:
         raise ArgumentError(located(f"{name} needs at least one array"))
     check_array(name, *parts)
     dtype = dtypes.result_type(*parts)
-    return [materialize(part, ()) if isinstance(part, np.generic) else part for part in
-            (convert(part, dtype) for part in parts)]
+    return [
+        materialize(part, ()) if isinstance(part, np.generic) else part
+        for part in (convert(part, dtype) for part in parts)
+    ]
 
 
 def concatenate(xs, axis: int | None = 0):
@@ -294,12 +311,20 @@ def concatenate(xs, axis: int | None = 0):
     axis = canonical_axis(axis, len(shapes[0]), "concatenate")
     for position, shape in enumerate(shapes):
         if len(shape) != len(shapes[0]):
-            raise ShapeError(located(f"concatenate: array 0 has shape {shapes[0]}, array {position} has {shape}: "
-                                     "the number of axes differs"))
+            raise ShapeError(
+                located(
+                    f"concatenate: array 0 has shape {shapes[0]}, array {position} has {shape}: "
+                    "the number of axes differs"
+                )
+            )
         for a, (m, n) in enumerate(zip(shapes[0], shape)):
             if a != axis and m != n:
-                raise ShapeError(located(f"concatenate: array 0 has shape {shapes[0]}, array {position} has {shape}: they "
-                                         f"differ on axis {a}, but only axis {axis} may differ"))
+                raise ShapeError(
+                    located(
+                        f"concatenate: array 0 has shape {shapes[0]}, array {position} has {shape}: they "
+                        f"differ on axis {a}, but only axis {axis} may differ"
+                    )
+                )
     return parts[0] if len(parts) == 1 else primitives.concatenate(*parts, axis=axis)
 
 
@@ -312,7 +337,9 @@ def stack(xs, axis: int = 0):
     shapes = [shape_of(part) for part in parts]
     for position, shape in enumerate(shapes):
         if shape != shapes[0]:
-            raise ShapeError(located(f"stack: array 0 has shape {shapes[0]}, array {position} has {shape}; all must be equal"))
+            raise ShapeError(
+                located(f"stack: array 0 has shape {shapes[0]}, array {position} has {shape}; all must be equal")
+            )
     axis = canonical_axis(axis, len(shapes[0]) + 1, "stack")
     return concatenate([expand_dims(part, axis) for part in parts], axis)
 
@@ -370,8 +397,12 @@ def _split(x, indices_or_sections, axis: int, equal: bool) -> list:
     else:
         count = operator.index(indices_or_sections)
         if equal and n % count:
-            raise ShapeError(located(f"split: axis {axis} of size {n} does not divide into {count} equal parts; "
-                                     "use array_split, or give the positions"))
+            raise ShapeError(
+                located(
+                    f"split: axis {axis} of size {n} does not divide into {count} equal parts; "
+                    "use array_split, or give the positions"
+                )
+            )
         bounds = [0]
         for part in range(count):
             bounds.append(bounds[-1] + n // count + (part < n % count))
@@ -410,7 +441,9 @@ def tile(x, reps):
     ndim = max(len(reps), len(shape_of(x)))
     reps = (1,) * (ndim - len(reps)) + reps
     shape = (1,) * (ndim - len(shape_of(x))) + shape_of(x)
-    blocks = materialize(reshape(x, tuple(v for n in shape for v in (1, n))), tuple(v for pair in zip(reps, shape) for v in pair))
+    blocks = materialize(
+        reshape(x, tuple(v for n in shape for v in (1, n))), tuple(v for pair in zip(reps, shape) for v in pair)
+    )
     return reshape(blocks, tuple(r * n for r, n in zip(reps, shape)))
 
 
@@ -421,6 +454,7 @@ def repeat(x, repeats, axis: int | None = None, *, total_repeat_length: int | No
     length of the result.
     """
     from ftiny.numpy.indexing import take
+
     check_array("repeat", x)
     if axis is None:
         x, axis = ravel(x), 0
@@ -433,8 +467,8 @@ def repeat(x, repeats, axis: int | None = None, *, total_repeat_length: int | No
         shape = shape_of(x)
         each = int(counts.reshape(()))
         column = expand_dims(x, axis + 1)
-        spread = materialize(column, (*shape[:axis + 1], each, *shape[axis + 1:]))
-        return reshape(spread, (*shape[:axis], n * each, *shape[axis + 1:]))
+        spread = materialize(column, (*shape[: axis + 1], each, *shape[axis + 1 :]))
+        return reshape(spread, (*shape[:axis], n * each, *shape[axis + 1 :]))
     where = np.repeat(np.arange(n, dtype=np.int32), np.broadcast_to(counts, (n,)))
     if total_repeat_length is not None:
         padding = np.full(max(0, total_repeat_length - len(where)), where[-1] if len(where) else n - 1, np.int32)
@@ -446,8 +480,11 @@ def _repeat_positions(repeats, n: int, length: int | None):
     """Which element stands at each place of the result: the number of run ends at or before it."""
     from ftiny.numpy.reductions import cumsum
     from ftiny.numpy.reductions import sum as sum_of
+
     if length is None:
-        raise ArgumentError(located("repeat: with traced repeats the length of the result is unknown; give total_repeat_length="))
+        raise ArgumentError(
+            located("repeat: with traced repeats the length of the result is unknown; give total_repeat_length=")
+        )
     ends = cumsum(full_shape(repeats, (n,)))
     places = primitives.iota(shape=(length, 1), dtype=dtype_of(ends), axis=0)
     return sum_of(ufuncs.greater_equal(places, ends), axis=1, dtype=dtypes.int32)
@@ -467,7 +504,9 @@ def pad(x, pad_width, mode: str = "constant", constant_values=0):
     if mode in ("constant", "empty"):
         return _pad_constant(x, widths, constant_values)
     if mode not in ("edge", "reflect", "symmetric", "wrap"):
-        raise ArgumentError(located(f"pad: mode must be 'constant', 'edge', 'reflect', 'symmetric' or 'wrap', not {mode!r}"))
+        raise ArgumentError(
+            located(f"pad: mode must be 'constant', 'edge', 'reflect', 'symmetric' or 'wrap', not {mode!r}")
+        )
     for axis, (low, high) in enumerate(widths):
         x = _pad_axis(x, axis, low, high, mode)
     return x
@@ -476,7 +515,11 @@ def pad(x, pad_width, mode: str = "constant", constant_values=0):
 def _pad_constant(x, widths: Sequence[Sequence[int]], values):
     dtype, ndim = dtype_of(x), len(widths)
     if isinstance(values, core.ArrayLike) and not values.shape or isinstance(values, (bool, int, float, complex)):
-        value = materialize(convert(values, dtype), ()) if isinstance(values, core.ArrayLike) else scalar_literal(values, dtype)
+        value = (
+            materialize(convert(values, dtype), ())
+            if isinstance(values, core.ArrayLike)
+            else scalar_literal(values, dtype)
+        )
         return primitives.pad(x, value, config=tuple((low, high, 0) for low, high in widths))
     table = np.broadcast_to(np.asarray(values), (ndim, 2))
     for axis, pair in enumerate(widths):
@@ -505,7 +548,7 @@ def _pad_axis(x, axis: int, low: int, high: int, mode: str):
         if step == 0:
             edge = slice_axis(x, axis, first, first + 1)
             shape = shape_of(x)
-            pieces.append(materialize(edge, (*shape[:axis], end - begin, *shape[axis + 1:])))
+            pieces.append(materialize(edge, (*shape[:axis], end - begin, *shape[axis + 1 :])))
         else:
             pieces.append(slice_axis(x, axis, first, first + step * (end - begin), step))
         begin = end

@@ -5,6 +5,7 @@ Input: nothing; importing this module installs. Output: `x + y`, `x[i]`, `x.T`, 
     >>> (ftiny.numpy.arange(6).reshape(2, 3).T + 1).shape
     (3, 2)
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -12,46 +13,88 @@ from typing import Any
 
 from ftiny import core
 from ftiny.errors import TracerError
-from ftiny.numpy import contractions, indexing, manipulation, reductions, sorting, ufuncs
+from ftiny.numpy import contractions, indexing, manipulation, reductions, searching, sorting, ufuncs
 from ftiny.numpy.common import is_array
 from ftiny.numpy.creation import diagonal, trace
 from ftiny.source import located
 
 _BINARY: dict[str, Callable] = {
-    "add": ufuncs.add, "sub": ufuncs.subtract, "mul": ufuncs.multiply, "truediv": ufuncs.divide,
-    "floordiv": ufuncs.floor_divide, "mod": ufuncs.remainder, "divmod": ufuncs.divmod, "pow": ufuncs.power,
-    "matmul": contractions.matmul, "and": ufuncs.bitwise_and, "or": ufuncs.bitwise_or, "xor": ufuncs.bitwise_xor,
-    "lshift": ufuncs.left_shift, "rshift": ufuncs.right_shift,
+    "add": ufuncs.add,
+    "sub": ufuncs.subtract,
+    "mul": ufuncs.multiply,
+    "truediv": ufuncs.divide,
+    "floordiv": ufuncs.floor_divide,
+    "mod": ufuncs.remainder,
+    "divmod": ufuncs.divmod,
+    "pow": ufuncs.power,
+    "matmul": contractions.matmul,
+    "and": ufuncs.bitwise_and,
+    "or": ufuncs.bitwise_or,
+    "xor": ufuncs.bitwise_xor,
+    "lshift": ufuncs.left_shift,
+    "rshift": ufuncs.right_shift,
 }
 _COMPARE: dict[str, Callable] = {
-    "eq": ufuncs.equal, "ne": ufuncs.not_equal, "lt": ufuncs.less, "le": ufuncs.less_equal, "gt": ufuncs.greater,
+    "eq": ufuncs.equal,
+    "ne": ufuncs.not_equal,
+    "lt": ufuncs.less,
+    "le": ufuncs.less_equal,
+    "gt": ufuncs.greater,
     "ge": ufuncs.greater_equal,
 }
 _UNARY: dict[str, Callable] = {
-    "neg": ufuncs.negative, "pos": ufuncs.positive, "abs": ufuncs.abs, "invert": ufuncs.invert,
+    "neg": ufuncs.negative,
+    "pos": ufuncs.positive,
+    "abs": ufuncs.abs,
+    "invert": ufuncs.invert,
 }
 _METHODS: dict[str, Callable] = {
-    "sum": reductions.sum, "prod": reductions.prod, "mean": reductions.mean, "var": reductions.var, "std": reductions.std,
-    "min": reductions.min, "max": reductions.max, "all": reductions.all, "any": reductions.any,
-    "argmin": reductions.argmin, "argmax": reductions.argmax, "ptp": reductions.ptp,
-    "cumsum": reductions.cumsum, "cumprod": reductions.cumprod,
-    "dot": contractions.dot, "sort": sorting.sort, "argsort": sorting.argsort, "take": indexing.take,
-    "nonzero": indexing.nonzero, "searchsorted": indexing.searchsorted, "compress": lambda x, c, axis=None: indexing.compress(c, x, axis),
-    "round": ufuncs.round, "clip": ufuncs.clip, "conj": ufuncs.conj, "conjugate": ufuncs.conj,
-    "astype": manipulation.astype, "ravel": manipulation.ravel, "squeeze": manipulation.squeeze,
-    "swapaxes": manipulation.swapaxes, "repeat": manipulation.repeat, "diagonal": diagonal, "trace": trace,
+    "sum": reductions.sum,
+    "prod": reductions.prod,
+    "mean": reductions.mean,
+    "var": reductions.var,
+    "std": reductions.std,
+    "min": reductions.min,
+    "max": reductions.max,
+    "all": reductions.all,
+    "any": reductions.any,
+    "argmin": reductions.argmin,
+    "argmax": reductions.argmax,
+    "ptp": reductions.ptp,
+    "cumsum": reductions.cumsum,
+    "cumprod": reductions.cumprod,
+    "dot": contractions.dot,
+    "sort": sorting.sort,
+    "argsort": sorting.argsort,
+    "take": indexing.take,
+    "nonzero": indexing.nonzero,
+    "searchsorted": searching.searchsorted,
+    "compress": lambda x, c, axis=None: indexing.compress(c, x, axis),
+    "round": ufuncs.round,
+    "clip": ufuncs.clip,
+    "conj": ufuncs.conj,
+    "conjugate": ufuncs.conj,
+    "astype": manipulation.astype,
+    "ravel": manipulation.ravel,
+    "squeeze": manipulation.squeeze,
+    "swapaxes": manipulation.swapaxes,
+    "repeat": manipulation.repeat,
+    "diagonal": diagonal,
+    "trace": trace,
 }
 
 
 def _forward(function: Callable) -> Callable:
     def method(self, other):
         return function(self, other) if is_array(other) else NotImplemented
+
     return method
 
 
 def _backward(function: Callable) -> Callable:
     def method(self, other):
         return function(other, self) if is_array(other) else NotImplemented
+
     return method
 
 
@@ -86,6 +129,7 @@ def _flatten(self, order: str = "C"):
 def _view(self, dtype):
     """The same bits read as another dtype; of a different size, the last axis changes with it."""
     from ftiny.lax import bitcast_view
+
     return bitcast_view(self, dtype)
 
 
@@ -131,8 +175,18 @@ def install(cls: type) -> None:
         members[f"__{name}__"], members[f"__r{name}__"] = _forward(function), _backward(function)
     members.update({f"__{name}__": _forward(function) for name, function in _COMPARE.items()})
     members.update({f"__{name}__": (lambda self, f=function: f(self)) for name, function in _UNARY.items()})
-    members.update(__getitem__=indexing.getitem, __setitem__=_set_item, __len__=_length, __iter__=_iterate,
-                   __contains__=_contains, reshape=_reshape, transpose=_transpose, flatten=_flatten, view=_view, copy=_copy)
+    members.update(
+        __getitem__=indexing.getitem,
+        __setitem__=_set_item,
+        __len__=_length,
+        __iter__=_iterate,
+        __contains__=_contains,
+        reshape=_reshape,
+        transpose=_transpose,
+        flatten=_flatten,
+        view=_view,
+        copy=_copy,
+    )
     for name, function in _METHODS.items():
         members[name] = _method(name, function)
     for name, (function, text) in _PROPERTIES.items():

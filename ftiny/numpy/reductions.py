@@ -9,6 +9,7 @@ under `keepdims`:
 
 16-bit floats are accumulated in float32. Integer sums stay in int32 (uint32, or the 64-bit dtype of the input).
 """
+
 from __future__ import annotations
 
 import builtins
@@ -81,8 +82,10 @@ def _total(name: str, op: str, combine, identity: int, does: str):
         return _with_initial(total, initial, combine)
 
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = (f"The {does} of the elements along `axis` (an integer, a tuple, or None for all).\n\n"
-                        "    `dtype` is that of the result; elements where the mask `where` is false do not count.")
+    function.__doc__ = (
+        f"The {does} of the elements along `axis` (an integer, a tuple, or None for all).\n\n"
+        "    `dtype` is that of the result; elements where the mask `where` is false do not count."
+    )
     return function
 
 
@@ -110,15 +113,21 @@ def _extreme(name: str, op: str, for_bool: str, combine, identity, does: str):
         if where is not None and initial is None:
             raise ArgumentError(located(f"{name}: with where= there may be nothing to compare; give initial="))
         if initial is None and 0 in (shape_of(x)[a] for a in axes):
-            raise ShapeError(located(f"{name}: an axis of size 0 (shape {shape_of(x)}) has no {does} element; give initial="))
+            raise ShapeError(
+                located(f"{name}: an axis of size 0 (shape {shape_of(x)}) has no {does} element; give initial=")
+            )
         if dtype_of(x) == dtypes.bool_:
-            return _with_initial(fold(_masked(name, x, where, identity(dtypes.bool_)), for_bool, axes, keepdims), initial, combine)
+            return _with_initial(
+                fold(_masked(name, x, where, identity(dtypes.bool_)), for_bool, axes, keepdims), initial, combine
+            )
         require_kind(name, x, ("int", "float"))
         return _with_initial(fold(_masked(name, x, where, identity(dtype_of(x))), op, axes, keepdims), initial, combine)
 
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = (f"The {does} element along `axis` (an integer, a tuple, or None for all); NaN if one is NaN.\n\n"
-                        "    Equal extrema share the gradient. Raises `ShapeError` when there is no element and no `initial`.")
+    function.__doc__ = (
+        f"The {does} element along `axis` (an integer, a tuple, or None for all); NaN if one is NaN.\n\n"
+        "    Equal extrema share the gradient. Raises `ShapeError` when there is no element and no `initial`."
+    )
     return function
 
 
@@ -167,8 +176,10 @@ def _position(name: str, op: str, does: str):
         return reshape(found, (1,) * len(shape)) if axis is None else expand_dims(found, where)
 
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = (f"The position (int32) of the {does} element along `axis`, the first of equals, of NaNs if any.\n\n"
-                        "    Without an axis, the position in the row of all elements.")
+    function.__doc__ = (
+        f"The position (int32) of the {does} element along `axis`, the first of equals, of NaNs if any.\n\n"
+        "    Without an axis, the position in the row of all elements."
+    )
     return function
 
 
@@ -210,8 +221,12 @@ def average(x, axis=None, weights=None, returned: bool = False, keepdims: bool =
     x, weights = asarray(x), asarray(weights)
     if shape_of(weights) != shape_of(x):
         if not isinstance(axis, int) or len(shape_of(weights)) != 1:
-            raise ShapeError(located(f"average: weights of shape {shape_of(weights)} for an array of shape {shape_of(x)}: give "
-                                     "weights of the same shape, or a vector and an integer axis"))
+            raise ShapeError(
+                located(
+                    f"average: weights of shape {shape_of(weights)} for an array of shape {shape_of(x)}: give "
+                    "weights of the same shape, or a vector and an integer axis"
+                )
+            )
         place = canonical_axis(axis, len(shape_of(x)), "average")
         weights = reshape(weights, tuple(-1 if a == place else 1 for a in range(len(shape_of(x)))))
         weights = broadcast_to(weights, shape_of(x))
@@ -326,13 +341,17 @@ def quantile(x, q, axis=None, method: str = "linear", keepdims: bool = False):
     """
     check_array("quantile", x, q)
     if method not in ("linear", "lower", "higher", "nearest", "midpoint"):
-        raise ArgumentError(located(f"quantile: method must be linear, lower, higher, nearest or midpoint, not {method!r}"))
+        raise ArgumentError(
+            located(f"quantile: method must be linear, lower, higher, nearest or midpoint, not {method!r}")
+        )
     x, q = asarray(convert(x, dtypes.result_type(x, 0.0))), asarray(convert(q, dtypes.result_type(x, 0.0)))
     shape, q_shape = shape_of(x), shape_of(q)
     axes = canonical_axes(axis, len(shape), "quantile")
     kept = [a for a in range(len(shape)) if a not in axes]
-    rows = reshape(primitives.transpose(x, permutation=(*axes, *kept)) if len(shape) > 1 else x,
-                   (math.prod(shape[a] for a in axes), *(shape[a] for a in kept)))
+    rows = reshape(
+        primitives.transpose(x, permutation=(*axes, *kept)) if len(shape) > 1 else x,
+        (math.prod(shape[a] for a in axes), *(shape[a] for a in kept)),
+    )
     result = _quantile_of_sorted(rows, ravel(q), method)
     result = reshape(result, (*q_shape, *(shape[a] for a in kept)))
     if keepdims:
@@ -344,9 +363,12 @@ def _quantile_of_sorted(rows, q, method: str):
     """Quantiles along axis 0; NaN anywhere in a column makes its quantiles NaN."""
     from ftiny.numpy.indexing import take
     from ftiny.numpy.sorting import sort
+
     count = shape_of(rows)[0]
     has_nan = any(ufuncs.isnan(rows), axis=0, keepdims=True)
-    ordered = ufuncs.where_scalar(full_shape(has_nan, shape_of(rows)), constant_like(rows, math.nan), sort(rows, axis=0))
+    ordered = ufuncs.where_scalar(
+        full_shape(has_nan, shape_of(rows)), constant_like(rows, math.nan), sort(rows, axis=0)
+    )
     at = ufuncs.clip(ufuncs.multiply(q, count - 1), 0, count - 1)
     low, high = ufuncs.floor(at), ufuncs.ceil(at)
     pick = lambda place: take(ordered, convert(place, dtypes.int32), axis=0, mode="clip")
@@ -387,7 +409,9 @@ def _running(name: str, op: str, widen: bool, does: str):
         return convert(primitives.cumulate(convert(x, wide), op=op, axis=where, reverse=False), wanted)
 
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"The running {does} along `axis` (None: of the row of elements): element i covers elements 0 to i."
+    function.__doc__ = (
+        f"The running {does} along `axis` (None: of the row of elements): element i covers elements 0 to i."
+    )
     return function
 
 
@@ -407,7 +431,10 @@ def diff(x, n: int = 1, axis: int = -1, prepend=None, append=None):
     x = concatenate(parts, axis)
     for _ in range(n):
         extent = shape_of(x)[axis]
-        after, before = slice_axis(x, axis, builtins.min(1, extent), extent), slice_axis(x, axis, 0, builtins.max(extent - 1, 0))
+        after, before = (
+            slice_axis(x, axis, builtins.min(1, extent), extent),
+            slice_axis(x, axis, 0, builtins.max(extent - 1, 0)),
+        )
         x = ufuncs.not_equal(after, before) if dtype_of(x) == dtypes.bool_ else ufuncs.subtract(after, before)
     return x
 

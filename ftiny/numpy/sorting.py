@@ -7,6 +7,7 @@ Input: an array and an axis. Output: the sorted elements, or the indices that so
 
 Sorts are stable, so equal elements keep their order; NaN comes last.
 """
+
 from __future__ import annotations
 
 import numpy as np
@@ -32,7 +33,9 @@ def sort(x, axis: int | None = -1, *, stable: bool = True, descending: bool = Fa
 def argsort(x, axis: int | None = -1, *, stable: bool = True, descending: bool = False):
     """The indices along `axis` that put `x` in increasing (or decreasing) order."""
     check_array("argsort", x)
-    x, axis = (ravel(asarray(x)), 0) if axis is None else (asarray(x), canonical_axis(axis, len(shape_of(x)), "argsort"))
+    x, axis = (
+        (ravel(asarray(x)), 0) if axis is None else (asarray(x), canonical_axis(axis, len(shape_of(x)), "argsort"))
+    )
     places = primitives.iota(shape=shape_of(x), dtype=dtypes.int32, axis=axis)
     if not descending:
         return primitives.sort(x, places, axis=axis, num_keys=1, stable=stable)[1]
@@ -50,8 +53,15 @@ def lexsort(keys, axis: int = -1):
     return primitives.sort(*reversed(arrays), places, axis=axis, num_keys=len(arrays), stable=True)[-1]
 
 
-def unique(x, return_index: bool = False, return_inverse: bool = False, return_counts: bool = False, *,
-           size: int | None = None, fill_value=None):
+def unique(
+    x,
+    return_index: bool = False,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    *,
+    size: int | None = None,
+    fill_value=None,
+):
     """The different elements of `x` in increasing order; on request where each first occurs, which of them each
     element is, and how often each occurs.
 
@@ -79,6 +89,7 @@ def unique(x, return_index: bool = False, return_inverse: bool = False, return_c
         results.append(take(order, starts, mode="clip"))
     if return_inverse:
         from ftiny.numpy.reductions import cumsum
+
         rank = ufuncs.subtract(cumsum(new, dtype=dtypes.int32), 1)
         inverse = primitives.sort(order, rank, axis=0, num_keys=1, stable=True)[1]
         results.append(reshape(inverse, shape_of(x)))
@@ -96,13 +107,16 @@ def _starts_run(ordered):
     after, before = slice_axis(ordered, 0, 1, count), slice_axis(ordered, 0, 0, count - 1)
     differs = ufuncs.not_equal(after, before)
     if dtypes.is_inexact(dtype_of(ordered)):
-        differs = ufuncs.logical_and(differs, ufuncs.logical_not(ufuncs.logical_and(ufuncs.isnan(after), ufuncs.isnan(before))))
+        differs = ufuncs.logical_and(
+            differs, ufuncs.logical_not(ufuncs.logical_and(ufuncs.isnan(after), ufuncs.isnan(before)))
+        )
     return concatenate([primitives.broadcast(np.bool_(True), shape=(1,), dims=()), differs])
 
 
 def _fill_like(found, filler):
     """(fill values, found) of one dtype and shape, for a select."""
     from ftiny.numpy.common import convert, materialize
+
     return materialize(convert(filler, dtype_of(found)), shape_of(found)), found
 
 
@@ -112,11 +126,13 @@ def histogram(x, bins: int = 10, range: tuple[float, float] | None = None, weigh
     `bins` is their number, over `range` (default: from the smallest element to the largest), or their edges.
     """
     from ftiny.numpy.creation import linspace
-    from ftiny.numpy.indexing import bincount, searchsorted, where
+    from ftiny.numpy.indexing import where
     from ftiny.numpy.reductions import diff
     from ftiny.numpy.reductions import max as largest
     from ftiny.numpy.reductions import min as smallest
     from ftiny.numpy.reductions import sum as sum_of
+    from ftiny.numpy.searching import bincount, searchsorted
+
     check_array("histogram", x)
     x = ravel(asarray(x))
     if isinstance(bins, int):

@@ -7,6 +7,7 @@ Input: arrays, tracers, numpy arrays or Python scalars. Output: an array of the 
 
 Most are one primitive after promotion and come from the tables at the end; the others are short compositions.
 """
+
 from __future__ import annotations
 
 import math
@@ -112,10 +113,31 @@ def _logical(name: str, op: str, does: str) -> Callable:
     return _describe(function, name, does, "Numbers count as true unless they are zero; the result is bool.")
 
 
-exp, exp2, expm1, log, log2, log1p, sqrt, cbrt, sin, cos, tan, arcsin, arccos, arctan, sinh, cosh, tanh, arcsinh, \
-    arccosh, arctanh = (_float_unary(name, *row) for name, row in _FLOAT_UNARY.items())
+(
+    exp,
+    exp2,
+    expm1,
+    log,
+    log2,
+    log1p,
+    sqrt,
+    cbrt,
+    sin,
+    cos,
+    tan,
+    arcsin,
+    arccos,
+    arctan,
+    sinh,
+    cosh,
+    tanh,
+    arcsinh,
+    arccosh,
+    arctanh,
+) = (_float_unary(name, *row) for name, row in _FLOAT_UNARY.items())
 equal, not_equal, less, less_equal, greater, greater_equal = (
-    _comparison(name, *row) for name, row in _COMPARISONS.items())
+    _comparison(name, *row) for name, row in _COMPARISONS.items()
+)
 bitwise_and, bitwise_or, bitwise_xor = (_bitwise(name, *row) for name, row in _BITWISE.items())
 logical_and = _logical("logical_and", "and", "x and y")
 logical_or = _logical("logical_or", "or", "x or y")
@@ -126,6 +148,7 @@ acos, acosh, asin, asinh, atan, atanh = arccos, arccosh, arcsin, arcsinh, arctan
 def as_value(x):
     """An operand that is the result as it stands, as an array."""
     from ftiny.numpy.creation import asarray
+
     return asarray(x)
 
 
@@ -237,8 +260,11 @@ def integer_power(x, exponent: int):
     """`x` to a static integer power, by repeated squaring. Raises `DtypeError` for an integer to a negative power."""
     if exponent < 0:
         if not dtypes.is_inexact(dtype_of(x)):
-            raise DtypeError(located(
-                f"power: an integer array to the negative power {exponent} is no integer; use float(...) or .astype"))
+            raise DtypeError(
+                located(
+                    f"power: an integer array to the negative power {exponent} is no integer; use float(...) or .astype"
+                )
+            )
         return primitives.div(constant_like(x, 1), integer_power(x, -exponent))
     if exponent == 0:
         return primitives.broadcast(constant_like(x, 1), shape=core.get_aval(x).shape, dims=())
@@ -353,11 +379,11 @@ def round(x, decimals: int = 0):  # noqa: A001
     if not dtypes.is_inexact(dtype_of(x)):
         if decimals >= 0:
             return as_value(x)
-        factor = 10 ** -decimals
+        factor = 10**-decimals
         return convert(multiply(rint(divide(x, factor)), factor), dtype_of(x))
     if decimals == 0:
         return primitives.math(x, fn="round")
-    factor = constant_like(x, 10.0 ** decimals)
+    factor = constant_like(x, 10.0**decimals)
     return primitives.div(primitives.math(primitives.mul(x, factor), fn="round"), factor)
 
 
@@ -684,4 +710,6 @@ def lcm(x, y, /):
     x, y = (abs(operand) for operand in promote("lcm", x, y))
     divisor = gcd(x, y)
     none = equal(divisor, 0)
-    return _select(none, constant_like(x, 0), primitives.mul(primitives.div(x, _select(none, constant_like(x, 1), divisor)), y))
+    return _select(
+        none, constant_like(x, 0), primitives.mul(primitives.div(x, _select(none, constant_like(x, 1), divisor)), y)
+    )
