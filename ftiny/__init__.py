@@ -16,8 +16,8 @@ import importlib
 from ftiny import dtypes, errors, tree
 from ftiny.array import Array, ShapeDtypeStruct, block_until_ready, device_get, device_put, from_dlpack
 from ftiny.core import check_jaxpr
+from ftiny.effects import debug, io_callback, kernel, pure_callback
 from ftiny.lowering.device import default_device, device, devices
-from ftiny.lowering.profile import debug
 from ftiny.source import name_scope as named_scope
 from ftiny.transforms import control, custom
 from ftiny.transforms.call import (
@@ -54,9 +54,9 @@ _LAZY = ("data", "lax", "nn", "optimizers", "random", "stax")
 __all__ = [
     "Array", "ShapeDtypeStruct", "block_until_ready", "check_jaxpr", "checkpoint", "checkpoint_name",
     "control", "custom", "custom_jvp", "custom_vjp", "debug", "default_device", "device", "device_get",
-    "device_put", "devices", "dtypes", "errors", "eval_shape", "from_dlpack", "grad", "hessian", "jacfwd",
-    "jacrev", "jit", "jvp", "linear_transpose", "linearize", "make_jaxpr", "named_scope", "numpy",
-    "save_contractions", "save_everything", "save_names", "save_nothing", "tree", "value_and_grad", "vjp",
+    "device_put", "devices", "dtypes", "errors", "eval_shape", "from_dlpack", "grad", "hessian", "io_callback",
+    "jacfwd", "jacrev", "jit", "jvp", "kernel", "linear_transpose", "linearize", "make_jaxpr", "named_scope", "numpy",
+    "pure_callback", "save_contractions", "save_everything", "save_names", "save_nothing", "tree", "value_and_grad", "vjp",
     "vmap",
     *_LAZY,
 ]

@@ -20,7 +20,7 @@ import numpy as np
 
 from ftiny import core
 from ftiny.array import Array, as_array, interned
-from ftiny.core import Aval, Eqn, EvalTrace, Jaxpr, Literal, Primitive, Var, subprograms
+from ftiny.core import Anchor, Aval, Eqn, EvalTrace, Jaxpr, Literal, Primitive, Var, subprograms
 from ftiny.errors import DeviceError
 from ftiny.lowering import device as devices
 from ftiny.lowering.profile import debug_level
@@ -188,7 +188,9 @@ def dispatch(primitive: Primitive, args: Sequence, params: dict) -> list[Array]:
     device = placement(args)
     avals = [core.get_aval(x) for x in args]
     outs = primitive.infer(avals, params)
-    if not interprets(device):
+    kind = primitive.lower.kind if isinstance(primitive.lower, Anchor) else ""
+    # A host call is no work for a device, nor a user's kernel for numpy.
+    if kind != "host" and not (interprets(device) and (kind != "kernel" or device.kind == "numpy")):
         return _run_equation(primitive, [as_array(x) for x in args], params, outs)
     arrays = [x.host() if type(x) is Array else np.asarray(x, aval.dtype) for x, aval in zip(args, avals)]
     with np.errstate(all="ignore"):

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from ftiny.core import Jaxpr
+from ftiny.core import Eqn, Jaxpr
 from ftiny.lowering.build import Built, build, program_of
 from ftiny.lowering.emit_c import emit
 from ftiny.lowering.fuse import Fused, check_groups, fuse
@@ -60,7 +60,9 @@ class Compiler:
         items: list[Item] = []
         for group in fused.groups:
             if not group.is_kernel:
-                items.append(Single(group.kind, fused.jaxpr.eqns[group.folds[0].number]))
+                number = group.folds[0].number
+                eqn = fused.jaxpr.eqns[number]
+                items.append(self._user_kernel(eqn, number) if group.kind == "kernel" else Single(group.kind, eqn))
                 continue
             if all(placed.var.aval.size == 0 for placed in group.outputs):
                 items.append(Kernels((), {f"a{k}": placed.var for k, placed in enumerate(group.outputs)}))
@@ -69,6 +71,13 @@ class Compiler:
                 built = build(fused, group, program)
             items += [self._kernels(one) for one in built]
         return items
+
+    def _user_kernel(self, eqn: Eqn, number: int) -> Item:
+        """One launch of a kernel that the user wrote; a host call of its reference where it has no text for the device."""
+        source = eqn.params["source"].compiled(self.capabilities.dialect, [a.aval for a in eqn.inputs], number)
+        if source is None:
+            return Single("host", eqn)
+        return Kernels((source,), dict(zip((p.name for p in source.params), (*eqn.inputs, *eqn.outputs))))
 
     def _kernels(self, built: Built) -> Kernels:
         """The kernels of a nest, made once for equal nests."""

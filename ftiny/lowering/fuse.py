@@ -649,12 +649,12 @@ def anchor_kind(eqn: Eqn) -> str:
     """What kind of group an equation makes that is no index -> value function."""
     kind = eqn.primitive.lower.kind if isinstance(eqn.primitive.lower, Anchor) else eqn.primitive.name
     if any(a.aval.dtype in COMPLEX for a in (*eqn.inputs, *eqn.outputs)):
-        return kind if kind in ("scan", "while", "cond") else "host"
+        return kind if kind in ("scan", "while", "cond", "kernel") else "host"
     if kind == "reduce":
         return "fold"
     if kind == "sort" and eqn.inputs[0].aval.shape[eqn.params["axis"]] > SORT_LIMIT:
         return "host"
-    return kind if kind in (*KERNELS, "scan", "while", "cond", "collective") else "host"
+    return kind if kind in (*KERNELS, "scan", "while", "cond", "collective", "kernel") else "host"
 
 
 def _operands_of_contractions(jaxpr: Jaxpr) -> set[Var]:

@@ -49,19 +49,19 @@ from ftiny.lowering.plan_types import (
 class Kernels:
     """The kernels of one loop nest: what their parameters are called and stand for.
 
-    `variables` maps an argument's name to its variable; `scratch` are arrays (name, shape, dtype, zeroed) that live as
+    `variables` maps an argument's name to its variable (a user's kernel may read a literal); `scratch` are arrays (name, shape, dtype, zeroed) that live as
     long as these kernels run; `in_place` are pairs (read, written) of variables that may share memory.
     """
 
     sources: tuple[KernelSource, ...]
-    variables: Mapping[str, Var]
+    variables: Mapping[str, Atom]
     scratch: tuple[tuple[str, tuple[int, ...], np.dtype, bool], ...] = ()
     in_place: tuple[tuple[Var, Var], ...] = ()
 
     @property
     def reads(self) -> list[Var]:
         """Every variable that a parameter stands for."""
-        return list(self.variables.values())
+        return [a for a in self.variables.values() if isinstance(a, Var)]
 
     @property
     def writes(self) -> list[Var]:
@@ -69,7 +69,7 @@ class Kernels:
         if not self.sources:
             return self.reads
         written = {p.name for s in self.sources for p in s.params if p.written}
-        return [v for name, v in self.variables.items() if name in written]
+        return [a for name, a in self.variables.items() if name in written and isinstance(a, Var)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,7 +207,8 @@ class Planner:
         self._free(item)
 
     def _launch(self, item: Kernels) -> None:
-        places = {name: self.write(var) for name, var in item.variables.items()}
+        places = {name: self.constant(atom) if isinstance(atom, Literal) else self.write(atom)
+                  for name, atom in item.variables.items()}
         places |= {name: self.scratch(Aval(shape, dtype), zeroed) for name, shape, dtype, zeroed in item.scratch}
         for source in item.sources:
             self._launches.append(Launch(self._kernel(source), tuple(Pointer(places[p.name]) for p in source.params)))

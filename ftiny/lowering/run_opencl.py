@@ -286,8 +286,12 @@ class OpenCLDevice(Device):
             started = time.perf_counter()
             loaded = self._load_stored(missing) if missing else 0
             rest = {d: kernel for d, kernel in missing.items() if d not in self._built}
-            if rest:
-                self._build_new(rest)
+            for digest, kernel in rest.items():
+                if kernel.alone:
+                    self._build_new({digest: kernel})
+            together = {d: kernel for d, kernel in rest.items() if not kernel.alone}
+            if together:
+                self._build_new(together)
             if missing:
                 profile.log(
                     1,
