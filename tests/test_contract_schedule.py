@@ -235,20 +235,21 @@ def within(index: Expr, extent: int) -> list[Expr]:
     return [compare("ge", index, const(0)), compare("lt", index, const(extent))]
 
 
-def convolution(what: str, stride: int, pad: int, n=3, h=9, w=11, c=5, o=7, r=3, s=3) -> LoopNest:
+def convolution(what: str, stride: int, pad: int, n=3, h=9, w=11, c=5, o=7, r=3, s=3, dilation=1) -> LoopNest:
     """NHWC * HWIO, forward ('y') or the gradient for 'x' or 'k'."""
-    p, q = (h + 2 * pad - r) // stride + 1, (w + 2 * pad - s) // stride + 1
+    p = (h + 2 * pad - dilation * (r - 1) - 1) // stride + 1
+    q = (w + 2 * pad - dilation * (s - 1) - 1) // stride + 1
     names = dict(zip("npqfrschw", (n, p, q, o, r, s, c, h, w)))
     N, P, Q, F, R, S, C, H, W = (Axis(name, extent) for name, extent in names.items())
     x, k, y = Value("x", (n, h, w, c), F32), Value("k", (r, s, c, o), F32), Value("y", (n, p, q, o), F32)
-    at = [axis(P) * stride + axis(R) - pad, axis(Q) * stride + axis(S) - pad]
+    at = [axis(P) * stride + axis(R) * dilation - pad, axis(Q) * stride + axis(S) * dilation - pad]
     patch = window(x, [axis(N), *at, axis(C)], within(at[0], h) + within(at[1], w))
     if what == "y":
         grid, over, product, out, inputs = (N, P, Q, F), (R, S, C), patch * k[R, S, C, F], y, (x, k)
     elif what == "k":
         grid, over, product, out, inputs = (R, S, C, F), (N, P, Q), patch * y[N, P, Q, F], k, (x, y)
     else:
-        back = [axis(H) + pad - axis(R), axis(W) + pad - axis(S)]
+        back = [axis(H) + pad - axis(R) * dilation, axis(W) + pad - axis(S) * dilation]
         inside = [compare("eq", mod(b, const(stride)), const(0)) for b in back] if stride > 1 else []
         back = [floordiv(b, const(stride)) for b in back]
         inside += within(back[0], p) + within(back[1], q)
@@ -264,6 +265,13 @@ def convolution(what: str, stride: int, pad: int, n=3, h=9, w=11, c=5, o=7, r=3,
 @pytest.mark.parametrize("what", ["y", "x", "k"])
 def test_convolutions_and_their_gradients(what: str, stride: int, pad: int, target: str) -> None:
     run(convolution(what, stride, pad), target)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("stride, dilation", [(1, 2), (2, 2), (2, 3)])
+@pytest.mark.parametrize("what", ["y", "x", "k"])
+def test_dilated_convolutions(what: str, stride: int, dilation: int, target: str) -> None:
+    run(convolution(what, stride, 2, dilation=dilation), target)
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -112,8 +112,10 @@ def _coordinates(expr: Expr, axes: list[Axis]) -> tuple[list[Coordinate], Expr]:
     waiting = [a for a in axes if a in axes_of((expr,))]
     for form in sorted(index_forms((expr,)), key=len, reverse=True):
         parts = {a: c for a, c in form.items() if a in waiting}
-        if len(parts) < 2 or math.gcd(*parts.values()) != 1:
+        if len(parts) < 2:
             continue
+        common = math.gcd(*parts.values())
+        parts = {a: c // common for a, c in parts.items()}
         merged = _combined(expr, parts)
         if merged is not None:
             coordinate, expr = merged
