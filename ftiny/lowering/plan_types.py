@@ -526,7 +526,8 @@ def _check_loop(step: Loop, plan: Plan) -> None:
     slices = step.trips if step.kind == "scan" else 1
     # By position: one buffer may be a constant, read whole, and one of xs.
     whole = len(step.constants + step.carry_in)
-    sliced = [*range(whole, len(inputs)), *range(len(inputs) + len(step.carry_out), len(inputs + step.carry_out + step.ys))]
+    first_y = len(inputs + step.carry_out)
+    sliced = [*range(whole, len(inputs)), *range(first_y, first_y + len(step.ys))]
     _check_nested(
         step.body, inputs, step.carry_out + step.ys, step.scratch, plan, sliced, slices
     )
