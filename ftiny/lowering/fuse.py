@@ -422,8 +422,8 @@ class _Fuser:
             return True
         if self._natural(var, before, write=True):
             return True
-        if before is not None and self.order[var] >= _MAIN:
-            return False
+        if before is not None and not self.order[var] < _MAIN < before.order:
+            return False  # a new group would not be early enough
         self._keep_in_new_map(var)
         self._write(var)
         return True
