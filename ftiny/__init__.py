@@ -56,8 +56,8 @@ __all__ = [
     "control", "custom", "custom_jvp", "custom_vjp", "debug", "default_device", "device", "device_get",
     "device_put", "devices", "dtypes", "errors", "eval_shape", "from_dlpack", "grad", "hessian", "io_callback",
     "jacfwd", "jacrev", "jit", "jvp", "kernel", "linear_transpose", "linearize", "make_jaxpr", "named_scope", "numpy",
-    "pure_callback", "save_contractions", "save_everything", "save_names", "save_nothing", "tree", "value_and_grad", "vjp",
-    "vmap",
+    "pure_callback", "save_contractions", "save_everything", "save_names", "save_nothing", "tree",
+    "value_and_grad", "vjp", "vmap",
     *_LAZY,
 ]
 

@@ -1,7 +1,7 @@
 """What leaves the array language: calls of Python functions on the host, and kernels that the user wrote.
 
-Input: a Python function or the text of a kernel, and the shapes and dtypes of its results. Output: an operation that may
-stand anywhere in a program, one equation each:
+Input: a Python function or the text of a kernel, and the shapes and dtypes of its results. Output: an operation that
+may stand anywhere in a program, one equation each:
 
     host_call[function ordered vmap_method]     pure_callback, io_callback, debug.callback, debug.print
     kernel[source]                              kernel(...)
@@ -10,10 +10,10 @@ stand anywhere in a program, one equation each:
     >>> jit(lambda x: 4 * angle(x))(numpy.float32(1))
     Array(3.1415927, dtype=float32)
 
-In a compiled program a host call is a step of its own: the device finishes what comes before it, the function gets numpy
-arrays, and its results are copied back. What is not pure has the effect `host`: it is never removed, merged or moved past
-another call, so in a compiled program all of them run in the order of the program; `ordered` is that promise spelled out,
-and forbids what has no order (`vmap`). A user's kernel is a launch among the others of its graph.
+In a compiled program a host call is a step of its own: the device finishes what comes before it, the function gets
+numpy arrays, and its results are copied back. What is not pure has the effect `host`: it is never removed, merged or
+moved past another such call, so all of them run in the order of the program. `ordered` asks for that order and forbids
+what has none (`vmap`). A user's kernel is a launch among the others of its graph.
 """
 from __future__ import annotations
 
@@ -21,12 +21,11 @@ import re
 import string
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from math import prod
 from typing import Any
 
 import numpy as np
 
-from ftiny import core, dtypes, primitives, tree
+from ftiny import core, dtypes, tree
 from ftiny.core import Anchor, Aval, Primitive, not_needed
 from ftiny.errors import ArgumentError, CallbackError, DeviceError, DtypeError, RuleError, ShapeError
 from ftiny.lowering import profile
@@ -49,27 +48,32 @@ def _result_avals(what: str, results) -> tuple[tuple[Aval, ...], tree.PyTreeDef]
     for path, leaf in tree.leaves_with_path(results):
         if not hasattr(leaf, "shape") or not hasattr(leaf, "dtype"):
             raise ArgumentError(located(
-                f"{what}: the results are described by objects with a shape and a dtype, but result{tree.keystr(path)} is "
-                f"a {type(leaf).__name__}: {str(leaf)[:60]!r}; use ftiny.ShapeDtypeStruct(shape, dtype)"))
+                f"{what}: the results are described by objects with a shape and a dtype, but "
+                f"result{tree.keystr(path)} is a {type(leaf).__name__}: {str(leaf)[:60]!r}; use "
+                "ftiny.ShapeDtypeStruct(shape, dtype)"))
     return tuple(Aval(tuple(map(int, leaf.shape)), dtypes.dtype(leaf.dtype)) for leaf in leaves), structure
 
 
-def _checked_results(what: str, result, structure: tree.PyTreeDef, avals: Sequence[Aval], place: str) -> list[np.ndarray]:
+def _checked_results(what: str, result, structure: tree.PyTreeDef, avals: Sequence[Aval], place: str):
     """The leaves of what a Python function returned, as arrays of its declared avals that nobody else holds."""
     leaves, found = tree.flatten(result)
     if found != structure:
-        raise ArgumentError(f"{what} returned a value of structure {found}, but its results were declared as {structure}; "
-                            f"each result is one numpy array or Python number\n{place}")
+        raise ArgumentError(
+            f"{what} returned a value of structure {found}, but its results were declared as {structure}; each result "
+            f"is one numpy array or Python number\n{place}")
     arrays = []
     for (path, leaf), aval in zip(tree.leaves_with_path(result), avals):
         number = isinstance(leaf, (bool, int, float, complex)) and not isinstance(leaf, np.generic)
         array = np.asarray(leaf, aval.dtype) if number else np.asarray(leaf)
+        name = f"result{tree.keystr(path)}"
         if array.shape != aval.shape:
-            raise ShapeError(f"{what} returned an array of shape {array.shape} as result{tree.keystr(path)}, which was declared "
-                             f"with shape {aval.shape}\n{place}")
+            raise ShapeError(
+                f"{what} returned an array of shape {array.shape} as {name}, which was declared with shape "
+                f"{aval.shape}\n{place}")
         if array.dtype != aval.dtype:
-            raise DtypeError(f"{what} returned an array of dtype {array.dtype} as result{tree.keystr(path)}, which was declared "
-                             f"with dtype {aval.dtype}; convert it with .astype, or declare {array.dtype}\n{place}")
+            raise DtypeError(
+                f"{what} returned an array of dtype {array.dtype} as {name}, which was declared with dtype "
+                f"{aval.dtype}; convert it with .astype, or declare {array.dtype}\n{place}")
         arrays.append(np.array(array, order="C"))
     return arrays
 
@@ -82,8 +86,8 @@ class HostFunction:
     """A Python function as one of flat numpy arrays.
 
     what: the public function that made it. structure: of `(args, kwargs)`; `fixed` are leaves that are no arrays, by
-    position. loops: for each `vmap` that calls the function once for each element, outermost first, which inputs are mapped
-    (along axis 0) and how often it is called; `out_avals` are those of all the calls together.
+    position. loops: for each `vmap` that calls the function once for each element, outermost first, which inputs are
+    mapped (along axis 0) and how often it is called; `out_avals` are those of all the calls together.
     """
 
     what: str
@@ -163,26 +167,26 @@ def _host_call_jvp(primals, tangents, *, function: HostFunction, ordered, vmap_m
     if function.what.startswith("debug"):
         return host_call_p.bind(*primals, function=function, ordered=ordered, vmap_method=vmap_method), []
     raise RuleError(located(
-        f"{function} has no derivative: ftiny can not look into a Python function. Call it inside a function with a rule of "
-        "its own (ftiny.custom_jvp and defjvp, or ftiny.custom_vjp for reverse mode), or stop the derivative before it with "
-        "ftiny.lax.stop_gradient"))
+        f"{function} has no derivative: ftiny can not look into a Python function. Call it inside a function with a "
+        "rule of its own (ftiny.custom_jvp and defjvp, or ftiny.custom_vjp for reverse mode), or stop the derivative "
+        "before it with ftiny.lax.stop_gradient"))
 
 
 def _host_call_batch(axis_size, args, dims, *, function: HostFunction, ordered, vmap_method):
     values = [x if dim is None else move_to(x, dim, 0, axis_size) for x, dim in zip(args, dims)]
     avals = tuple(aval.update(shape=(axis_size, *aval.shape)) for aval in function.out_avals)
     changed = replace(function, out_avals=avals)
+    if function.what == "pure_callback" and vmap_method is None:
+        raise RuleError(located(
+            f"{function} is mapped by vmap, which needs to know how to call it: pass vmap_method='sequential' (once "
+            "for each element), 'expand_dims' or 'broadcast_all' (once, with one more axis in front)"))
     if function.what == "pure_callback" and vmap_method != "sequential":
         values = [_unmapped(x, vmap_method, axis_size) if dim is None else x for x, dim in zip(values, dims)]
-        if vmap_method is None:
-            raise RuleError(located(
-                f"{function} is mapped by vmap, which needs to know how to call it: pass vmap_method='sequential' (once for "
-                "each element), 'expand_dims' or 'broadcast_all' (once, with an axis more in front)"))
     else:
         if ordered and function.what == "io_callback":
             raise RuleError(located(
-                f"{function} is ordered, but vmap puts its elements in no order; use ordered=False, or lax.map or scan in "
-                "the place of vmap"))
+                f"{function} is ordered, but vmap puts its elements in no order; use ordered=False, or lax.map or "
+                "scan in the place of vmap"))
         flags = tuple(dim is not None for dim in dims)
         changed = replace(changed, loops=((flags, axis_size), *function.loops))
     outs = host_call_p.bind(*values, function=changed, ordered=ordered, vmap_method=vmap_method)
@@ -236,26 +240,28 @@ def pure_callback(function: Callable, result_shape_dtypes, *args, vmap_method: s
     """The results of a Python function of numpy arrays that has no side effects.
 
     Args:
-        function: takes numpy arrays (read-only, in the pytrees of `args` and `kwargs`) and returns numpy arrays or Python
-            numbers. It may be called more often than the program says, or never if nothing needs its results.
+        function: takes numpy arrays (read-only, in the pytrees of `args` and `kwargs`) and returns numpy arrays or
+            Python numbers. It may be called more often than the program says, or never if nothing needs its results.
         result_shape_dtypes: a pytree of `ShapeDtypeStruct`, arrays, or whatever has a shape and a dtype.
-        vmap_method: what `vmap` does. 'sequential' calls the function once for each element. The others call it once, with
-            one more axis in front of the mapped arguments and of the results; arguments that are not mapped get an axis of
-            size 1 ('expand_dims'), the full axis ('broadcast_all') or none ('legacy_vectorized'). None: an error.
+        vmap_method: what `vmap` does. 'sequential' calls the function once for each element. The others call it once,
+            with one more axis in front of the mapped arguments and of the results; arguments that are not mapped get an
+            axis of size 1 ('expand_dims'), the full axis ('broadcast_all') or none ('legacy_vectorized'). None: an
+            error.
 
     It has no derivative; give the function around it one with `custom_jvp` or `custom_vjp`. Raises `CallbackError` from
     what the function raised, and `ArgumentError`, `ShapeError` or `DtypeError` for results that were not declared so.
     """
     if vmap_method is not None and vmap_method not in VMAP_METHODS:
-        raise ArgumentError(located(f"pure_callback: vmap_method must be None or one of {VMAP_METHODS}, not {vmap_method!r}"))
+        raise ArgumentError(located(
+            f"pure_callback: vmap_method must be None or one of {VMAP_METHODS}, not {vmap_method!r}"))
     return _call_host("pure_callback", function, result_shape_dtypes, args, kwargs, vmap_method=vmap_method)
 
 
 def io_callback(function: Callable, result_shape_dtypes, *args, ordered: bool = False, **kwargs):
-    """The results of a Python function of numpy arrays that may have side effects: it is called exactly when the program is.
+    """The results of a Python function of numpy arrays that may have side effects: never removed.
 
-    result_shape_dtypes: as in `pure_callback`; None for a function that returns None. ordered: promises that calls happen in
-    the order of the program. Under `vmap` the function is called once for each element, which an ordered one forbids.
+    result_shape_dtypes: as in `pure_callback`; None for a function that returns None. ordered: calls happen in the
+    order of the program. Under `vmap` the function is called once for each element, which an ordered one forbids.
 
     It has no derivative. Raises as `pure_callback` does.
     """
@@ -404,14 +410,16 @@ class UserKernel:
     def _missing(self, dialect: str) -> str:
         known = " and ".join(text.dialect for text in self.texts)
         where = "numpy (eager control flow is interpreted there too: use jit)" if dialect == "numpy" else dialect
-        return (f"kernel {self.name} is written in {known}, but it is to run on {where}. Give it a source for that dialect "
-                f"(a dict such as {{'cuda': ..., 'opencl': ...}}) or a numpy function that computes the same (reference=...)")
+        return (
+            f"kernel {self.name} is written in {known}, but it is to run on {where}. Give it a source for that dialect "
+            "(a dict such as {'cuda': ..., 'opencl': ...}) or a numpy function that computes the same (reference=...)")
 
 
 def _kernel_jvp(primals, tangents, *, source: UserKernel):
     raise RuleError(located(
-        f"kernel {source} has no derivative. Call it inside a function with a rule of its own: f = ftiny.custom_vjp(lambda x: "
-        "kernel(x)); f.defvjp(fwd, bwd), where bwd may call another kernel; or ftiny.custom_jvp and defjvp for both modes"))
+        f"kernel {source} has no derivative. Call it inside a function with a rule of its own: f = "
+        "ftiny.custom_vjp(lambda x: kernel(x)); f.defvjp(fwd, bwd), where bwd may call another kernel; or "
+        "ftiny.custom_jvp and defjvp for both modes"))
 
 
 def _kernel_batch(axis_size, args, dims, *, source: UserKernel):
@@ -448,15 +456,16 @@ class kernel:  # noqa: N801
     """A kernel written by the user, in CUDA C++ or OpenCL C, as a function of arrays.
 
     Args:
-        source: the text, or a dict from dialect ('cuda', 'opencl') to text. It holds one kernel, and may hold functions and
-            macros for it. The parameters of the kernel are pointers: to the arguments in order, then to the results in
-            order. Arrays are dense and row-major; bool elements are bytes. In CUDA the kernel is `extern "C"`.
+        source: the text, or a dict from dialect ('cuda', 'opencl') to text. It holds one kernel, and may hold functions
+            and macros for it. The parameters of the kernel are pointers: to the arguments in order, then to the results
+            in order. Arrays are dense and row-major; bool elements are bytes. In CUDA the kernel is `extern "C"`.
         out: the results, a `ShapeDtypeStruct` or a pytree of them. The kernel has to write every element.
-        grid, block: numbers of blocks and of threads in a block (work-groups and work-items), each an int or up to three.
+        grid, block: numbers of blocks and of threads in a block (work-groups and work-items), each one int or up to
+            three.
         reference: a numpy function of the same arguments and results, for devices whose dialect has no text.
 
-    The function takes the arrays and gives arrays like `out`. It may stand in jitted functions, where it is one more launch;
-    it is mapped by `vmap` with a loop; it has no derivative but those given by `custom_vjp` or `custom_jvp`.
+    The function takes the arrays and gives arrays like `out`. In a jitted function it is one more launch; `vmap` maps
+    it with a loop; it has no derivative but those given by `custom_vjp` or `custom_jvp`.
 
         source = '''
         __kernel void squares(__global const float* x, __global float* y) {
@@ -467,20 +476,21 @@ class kernel:  # noqa: N801
                                reference=numpy.square)
         ftiny.jit(lambda x: np.sum(squares(2 * x)))(np.ones(1024))       # 4096.0
 
-    Raises `ArgumentError` for a text without a kernel or with parameters that do not fit the arrays, `DeviceError` where
-    there is neither text nor reference.
+    Raises `ArgumentError` for a text without a kernel or with parameters that do not fit the arrays, `DeviceError`
+    where there is neither text nor reference.
     """
 
     def __init__(self, source: str | dict[str, str], out, *, grid, block=1, reference: Callable | None = None):
         texts = _kernel_texts(source)
         name = texts[0].entry
         if reference is not None and not callable(reference):
-            raise ArgumentError(located(f"kernel {name}: the reference is a numpy function, not a {type(reference).__name__}"))
+            raise ArgumentError(located(
+                f"kernel {name}: the reference is a numpy function, not a {type(reference).__name__}"))
         avals, structure = _result_avals(f"kernel {name}", out)
         if not avals:
             raise ArgumentError(located(f"kernel {name} has no results: out describes at least one array"))
-        self._source = UserKernel(name, texts, structure, avals, _extents(name, "grid", grid), _extents(name, "block", block),
-                                  reference)
+        launch = _extents(name, "grid", grid), _extents(name, "block", block)
+        self._source = UserKernel(name, texts, structure, avals, *launch, reference)
 
     def __call__(self, *arrays):
         """The results of the kernel for these arrays."""
@@ -503,7 +513,8 @@ def _kernel_texts(source) -> tuple[KernelText, ...]:
     if isinstance(source, str):
         source = {"cuda" if "__global__" in source else "opencl": source}
     if not isinstance(source, dict) or not source or set(source) - set(_ENTRY):
-        raise ArgumentError(located("kernel takes a text, or a dict with the keys 'cuda' or 'opencl' and texts as values"))
+        raise ArgumentError(located(
+            "kernel takes a text, or a dict with the keys 'cuda' or 'opencl' and texts as values"))
     return tuple(_kernel_text(dialect, text) for dialect, text in sorted(source.items()))
 
 
@@ -512,17 +523,19 @@ def _kernel_text(dialect: str, text: str) -> KernelText:
     found = list(_ENTRY[dialect].finditer(code))
     start = "__kernel void" if dialect == "opencl" else 'extern "C" __global__ void'
     if len(found) != 1:
-        raise ArgumentError(located(f"the {dialect} text of a kernel must hold one function that begins with {start}, but it "
-                                    f"holds {len(found)}"))
+        raise ArgumentError(located(
+            f"the {dialect} text of a kernel must hold one function that begins with {start}, but it holds "
+            f"{len(found)}"))
     entry = found[0][1]
     if dialect == "cuda" and not re.search(r'extern\s+"C"', code):
-        raise ArgumentError(located(f'kernel {entry}: its name can not be found in the compiled code; write {start} {entry}'))
+        raise ArgumentError(located(
+            f"kernel {entry}: its name can not be found in the compiled code; write {start} {entry}"))
     params = _parameters(code[found[0].end():])
     for param in params:
         if "*" not in param and "[" not in param:
             raise ArgumentError(located(
-                f"kernel {entry}: its parameter {param.strip()!r} is no pointer; write sizes and numbers into the text, or "
-                "pass them as arrays of shape ()"))
+                f"kernel {entry}: its parameter {param.strip()!r} is no pointer; write sizes and numbers into the "
+                "text, or pass them as arrays of shape ()"))
     return KernelText(dialect, text, entry, len(params))
 
 
@@ -544,7 +557,8 @@ def _extents(name: str, which: str, value) -> tuple[int, int, int]:
     """One to three positive integers, filled up with ones."""
     given = tuple(value) if isinstance(value, (tuple, list)) else (value,)
     whole = all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in given)
-    if not 1 <= len(given) <= 3 or not whole or min(given) < 0 or which == "block" and not prod(given):
-        raise ArgumentError(located(f"kernel {name}: {which} is a positive integer or a tuple of up to three, not {value!r}"))
+    if not 1 <= len(given) <= 3 or not whole or min(given) < 1:
+        raise ArgumentError(located(
+            f"kernel {name}: {which} is a positive integer or a tuple of up to three, not {value!r}"))
     x, y, z = (*map(int, given), 1, 1)[:3]
     return x, y, z

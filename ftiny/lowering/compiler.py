@@ -73,7 +73,7 @@ class Compiler:
         return items
 
     def _user_kernel(self, eqn: Eqn, number: int) -> Item:
-        """One launch of a kernel that the user wrote; a host call of its reference where it has no text for the device."""
+        """One launch of a kernel that the user wrote; a host call of its reference where it has no such text."""
         source = eqn.params["source"].compiled(self.capabilities.dialect, [a.aval for a in eqn.inputs], number)
         if source is None:
             return Single("host", eqn)

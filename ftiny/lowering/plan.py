@@ -49,8 +49,9 @@ from ftiny.lowering.plan_types import (
 class Kernels:
     """The kernels of one loop nest: what their parameters are called and stand for.
 
-    `variables` maps an argument's name to its variable (a user's kernel may read a literal); `scratch` are arrays (name, shape, dtype, zeroed) that live as
-    long as these kernels run; `in_place` are pairs (read, written) of variables that may share memory.
+    `variables` maps an argument's name to its variable (a user's kernel may read a literal); `scratch` are arrays
+    (name, shape, dtype, zeroed) that live as long as these kernels run; `in_place` are pairs (read, written) of
+    variables that may share memory.
     """
 
     sources: tuple[KernelSource, ...]
