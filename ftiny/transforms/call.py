@@ -34,6 +34,7 @@ from ftiny.transforms.programs import (
     linearize_program,
     needed,
     remember,
+    run_again,
     transpose_program,
 )
 
@@ -183,7 +184,7 @@ def _split_by_inputs(recompute, avals, nonzero, full: Jaxpr, jaxpr: Jaxpr) -> Sp
         return core.eval_jaxpr(linear, *(t for t in given if t is not ZERO))
 
     program = core.stage(tangents, list(avals) + choose(avals, nonzero), "checkpoint")
-    tangent = needed(program.close_over(), [True] * len(program.outputs))
+    tangent = needed(run_again(program.close_over(), "checkpoint"), [True] * len(program.outputs))
     count, outputs = len(jaxpr.inputs), len(jaxpr.outputs)
     sources: list[tuple[str, Any]] = [("const", value) for value in program.consts]
     sources += [("in", i) for i in range(count)]

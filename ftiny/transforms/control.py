@@ -35,6 +35,7 @@ from ftiny.transforms.programs import (
     jvp_program,
     linearize_program,
     remember,
+    run_again,
     transpose_program,
 )
 from ftiny.transforms.scan import _as_carry, _carry_fixpoint, scan, stage_loop_body
@@ -101,8 +102,9 @@ def _while_linearize(trace, primals, tangents, **params):
     with core.using(trace.parent):
         outs = while_p.bind(*primals, **params)
     # The tangents' loop runs beside a second one of the primals: what each step leaves can not be kept.
+    again = {key: run_again(params[key], "while_loop") for key in ("cond_jaxpr", "body_jaxpr")}
     with core.using(trace.staged):
-        _, out_tangents = _while_jvp(primals, tangents, **params)
+        _, out_tangents = _while_jvp(primals, tangents, **{**params, **again})
     return outs, out_tangents
 
 

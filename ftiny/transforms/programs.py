@@ -22,6 +22,8 @@ from typing import Any
 
 from ftiny import core
 from ftiny.core import ZERO, Jaxpr, Literal, Tracer, Var
+from ftiny.errors import RuleError
+from ftiny.source import located
 from ftiny.transforms import vmap as batching
 from ftiny.transforms.common import instantiate
 from ftiny.transforms.grad import backward, linearize_flat, run_jvp
@@ -219,6 +221,25 @@ def needed(program: Jaxpr, wanted: Sequence[bool], keep_effects: bool = True) ->
             kept.append(eqn)
             live.update(atom for atom in eqn.inputs if isinstance(atom, Var))
     return program.replace(eqns=tuple(reversed(kept)), outputs=outputs)
+
+
+def run_again(program: Jaxpr, what: str) -> Jaxpr:
+    """A program that is run a second time for its derivative: effects that nothing needs do not happen twice.
+
+    Raises `RuleError` when something needs the results of a call with effects: another call might give others.
+    """
+    return _without_effects(program, what) if program.effects else program
+
+
+@remember
+def _without_effects(program: Jaxpr, what: str) -> Jaxpr:
+    rest = needed(program, [True] * len(program.outputs), keep_effects=False)
+    if rest.effects:
+        raise RuleError(located(
+            f"{what} runs its program again for the derivative, but that program needs the results of an io_callback, "
+            "which would be called twice. Call it outside, use pure_callback, or take the derivative in forward mode "
+            "(jvp)"))
+    return rest
 
 
 def depends_on(program: Jaxpr, marked: Sequence[bool]) -> list[bool]:
