@@ -234,12 +234,24 @@ def run_again(program: Jaxpr, what: str) -> Jaxpr:
 @remember
 def _without_effects(program: Jaxpr, what: str) -> Jaxpr:
     rest = needed(program, [True] * len(program.outputs), keep_effects=False)
-    if rest.effects:
-        raise RuleError(located(
-            f"{what} runs its program again for the derivative, but that program needs the results of an io_callback, "
-            "which would be called twice. Call it outside, use pure_callback, or take the derivative in forward mode "
-            "(jvp)"))
-    return rest
+
+    def inside(value):
+        if isinstance(value, tuple):
+            return tuple(map(inside, value))
+        return run_again(value, what) if isinstance(value, Jaxpr) else value
+
+    def quiet(eqn: core.Eqn) -> core.Eqn:
+        if not eqn.effects:
+            return eqn
+        if not core.subprograms(eqn):
+            raise RuleError(located(
+                f"{what} runs its program again for the derivative, but that program needs the results of an "
+                "io_callback, which would be called twice. Call it outside, use pure_callback, or take the derivative "
+                "in forward mode (jvp)"))
+        params = {key: inside(value) for key, value in eqn.params.items()}
+        return eqn.replace(params=params, effects=eqn.primitive.effects(params))
+
+    return rest.replace(eqns=tuple(map(quiet, rest.eqns)))
 
 
 def depends_on(program: Jaxpr, marked: Sequence[bool]) -> list[bool]:
