@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from hand_plans import aval, chain, single
 from ftiny.lowering import cache, nvrtc, pocl, run_cuda
 from ftiny.lowering import device as devices
 from ftiny.lowering.cache import DiskCache, key_of
+from ftiny.lowering.plan_types import Graph
 
 
 def test_keys_depend_on_every_part():
@@ -108,6 +110,7 @@ def test_two_processes_write_at_once(tmp_path):
 import sys
 from pathlib import Path
 from ftiny.lowering.cache import DiskCache, key_of
+from ftiny.lowering.plan_types import Graph
 store = DiskCache(Path(sys.argv[1]), limit=400_000)
 for turn in range(300):
     key = key_of(str(turn % 7))
@@ -192,6 +195,51 @@ def test_programs_of_pocl_travel_in_one_piece(tmp_path):
     evil = packed.replace(b"AB/CDE/program.bc", b"../../../out.txt_")
     pocl.unpack(tmp_path / "b", evil)
     assert not list(tmp_path.parent.rglob("out.txt_"))
+
+
+def test_parts_of_a_program_are_about_equal(monkeypatch):
+    monkeypatch.setattr(pocl, "idle_processors", lambda: 2)
+    assert pocl.split([100] * 5) == [[0, 1, 2, 3, 4]]
+    first, second = pocl.split([4000, 100, 100, 4000, 100, 100, 4000, 100])
+    assert sorted(first + second) == list(range(8)) and 0 in first and 3 in second and 6 in first
+    monkeypatch.setattr(pocl, "idle_processors", lambda: 16)
+    assert len(pocl.split([100] * 40)) == 4
+    monkeypatch.setattr(pocl, "idle_processors", lambda: -3)
+    assert len(pocl.split([100] * 40)) == 1
+
+
+def eight_kernels(start: int):
+    """x + start + (start + 1) + ..., by eight kernels in a row."""
+    plan = chain("opencl", 100, 8)
+    (source,) = plan.kernels
+    kernels = tuple(replace(source, text=source.text.replace("1.0f", f"{k}.0f")) for k in range(start, start + 8))
+    launches = tuple(replace(launch, kernel=k) for k, launch in enumerate(plan.steps[0].launches))
+    return replace(plan, kernels=kernels, steps=(Graph(launches),))
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_other_processes_compile_parts(opencl, monkeypatch, tmp_path, capfd, broken):
+    from ftiny.lowering import profile
+    from ftiny.lowering.run_opencl import OpenCLDevice
+
+    if not opencl.is_pocl or pocl.private_folder() is None:
+        pytest.skip("only PoCL needs it")
+    monkeypatch.setenv("FTINY_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(pocl, "idle_processors", lambda: 2)
+    if broken:  # the other process fails: everything is compiled here
+        monkeypatch.setattr(pocl.sys, "executable", "/bin/false")
+    packed = []
+    result = pocl.Worker.result
+    monkeypatch.setattr(pocl.Worker, "result", lambda self: packed.append(result(self)) or packed[-1])
+    x = np.arange(100, dtype=np.float32)
+    start = 11 if broken else 1
+    for expected in ("8 built and 0 loaded", "0 built and 8 loaded"):
+        device = OpenCLDevice(opencl.cl, opencl.handle, 0)
+        with profile.debug(1):
+            (y,) = device.load(eight_kernels(start)).run([device.from_host(x)])
+        np.testing.assert_array_equal(device.to_host(y, aval([100])), x + 8 * start + 28)
+        assert expected in capfd.readouterr().err
+    assert len(packed) == 1 and (len(packed[0]) > 0) != broken
 
 
 def test_same_text_is_built_once_in_a_process(opencl, capfd):

@@ -12,6 +12,10 @@ truncated file there ends the process). So every process gives it a fresh folder
     unpack(folder, data)                 # in the next process, before it builds the same text: 2 ms a kernel
 
 Asking PoCL for a binary instead (`clGetProgramInfo`) would compile every kernel a second time.
+
+PoCL compiles behind one lock, so threads do not help: a large program is cut in parts (`split`), and other
+processes, which run this very file, compile all parts but the first and send them back packed. A kernel is made
+to compile by starting one work-group of it on buffers of zeros (`warm`).
 """
 
 from __future__ import annotations
@@ -20,8 +24,17 @@ import atexit
 import json
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+WORTH_A_PROCESS = 6  # kernels; a process takes as long to start as about four of them to compile
+SECONDS = 60  # after which a process is given up
+LARGEST_GRID = 65535  # work-items; above, PoCL compiles a kernel anew
 
 _folder: Path | None = None
 
@@ -73,3 +86,108 @@ def unpack(folder: Path, data: bytes) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data[start : start + length])
         start += length
+
+
+# ---------------------------------------------------------------- compiling in several processes
+
+
+def idle_processors() -> int:
+    """How many processors this process could keep busy: on a busy machine more processes only cost time."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 1.0
+    return count - round(max(0.0, load - 1.0))
+
+
+def split(sizes: Sequence[int]) -> list[list[int]]:
+    """Positions of kernels in parts of about equal work, one part a process; `sizes` are lengths of texts.
+
+    The first part, which this process compiles, is the largest: the others have a start to wait for."""
+    count = max(1, min(idle_processors(), 4, len(sizes) // (WORTH_A_PROCESS // 2)))
+    if len(sizes) < WORTH_A_PROCESS or count == 1:
+        return [list(range(len(sizes)))]
+    parts: list[list[int]] = [[] for _ in range(count)]
+    loads = [0.0] + [0.15 * sum(sizes)] * (count - 1)
+    for position in sorted(range(len(sizes)), key=lambda p: -sizes[p]):
+        least = min(range(count), key=loads.__getitem__)
+        parts[least].append(position)
+        loads[least] += sizes[position]
+    return [sorted(part) for part in parts if part]
+
+
+def warm(cl: ModuleType, context: Any, program: Any, launches: Sequence[dict[str, Any]]) -> None:
+    """Has PoCL compile kernels for the launches that are described: `entry`, `total` and `block` sizes, and `args`,
+    each the bytes of a buffer or the value of a scalar as hexadecimal digits."""
+    import numpy
+
+    queue = cl.CommandQueue(context)
+    flags = cl.mem_flags.READ_WRITE | cl.mem_flags.USE_HOST_PTR
+    for launch in launches:
+        if max(launch["total"]) > LARGEST_GRID:
+            continue
+        kernel = cl.Kernel(program, launch["entry"])
+        held = []
+        try:
+            for index, arg in enumerate(launch["args"]):
+                if isinstance(arg, str):
+                    kernel.set_arg(index, bytes.fromhex(arg))
+                    continue
+                held.append(cl.Buffer(context, flags, hostbuf=numpy.zeros(max(arg, 64), numpy.uint8)))
+                kernel.set_arg(index, held[-1])
+            cl.enqueue_nd_range_kernel(queue, kernel, launch["block"], launch["block"])
+            queue.finish()
+        except cl.Error:
+            continue  # too large a buffer: the kernel is compiled when it first runs
+
+
+class Worker:
+    """A process that builds one program and compiles its kernels."""
+
+    def __init__(self, text: str, device_name: str, launches: Sequence[dict[str, Any]]):
+        environment = {k: v for k, v in os.environ.items() if k != "POCL_CACHE_DIR"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+        )
+        self.order = json.dumps([text, device_name, launches]).encode()
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(self.order)
+            self.process.stdin.close()
+        except BrokenPipeError:
+            pass
+        self.process.stdin = None
+
+    def result(self) -> bytes:
+        """The packed program; no bytes if the process failed."""
+        try:
+            data, _ = self.process.communicate(timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.communicate()
+            return b""
+        return data if self.process.returncode == 0 else b""
+
+
+def main() -> None:
+    """Standard input: what `Worker` writes. Standard output: the packed program."""
+    out = os.dup(1)
+    os.dup2(2, 1)  # whatever the compiler prints must not be mixed in
+    text, device_name, launches = json.load(sys.stdin)
+    folder = private_folder()
+    assert folder is not None
+    import pyopencl as cl
+
+    found = [d for platform in cl.get_platforms() for d in platform.get_devices() if d.name == device_name]
+    context = cl.Context(found[:1])
+    program = cl.Program(context, text).build()
+    warm(cl, context, program, launches)
+    (made,) = programs(folder)
+    with os.fdopen(out, "wb") as stream:
+        stream.write(pack(folder, made))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,7 +1,7 @@
 """OpenCL devices through pyopencl: the CPU by PoCL when there is nothing else.
 
 Input: a `Plan` whose kernels are OpenCL C. Output: an `Executable`. The kernels of a plan that are new to the
-process are built as one program (PoCL holds one lock while it compiles, so threads or several programs only cost):
+process are built as one program (which takes PoCL half the time of a program each), or a few in several processes:
 
     #define mul_add mul_add_5f1c...        every kernel's name gets its text's hash
     __kernel void mul_add(...) { ... }
@@ -36,7 +36,16 @@ from ftiny.lowering.memory import Pool
 from ftiny.lowering.opencl_launches import OpenCLDriver, OpenCLFunctions
 from ftiny.lowering.opencl_memory import BufferMemory, HostBlock, HostMemory, Place
 from ftiny.lowering.opencl_probe import POP, PUSH, probe
-from ftiny.lowering.plan_types import KernelSource, Plan, check_plan, nested_plans
+from ftiny.lowering.plan_types import (
+    Graph,
+    KernelSource,
+    Plan,
+    Pointer,
+    Size,
+    TensorMap,
+    check_plan,
+    nested_plans,
+)
 from ftiny.lowering.replay import PlanExecutable
 
 MOST_PENDING = 32  # runs in flight before the host waits once
@@ -269,20 +278,20 @@ class OpenCLDevice(Device):
     def load(self, program: Any, sources: Mapping[int, Any] | None = None) -> Executable:
         plan: Plan = check_plan(program)
         refuse_forked()
-        kernels = {kernel.text: kernel for inner in nested_plans(plan) for kernel in inner.kernels}
-        self.build(list(kernels.values()))
+        self.build(plan)
         return OpenCLExecutable(OpenCLDriver(self), plan, sources or {})
 
     # ------------------------------------------------------------ programs
 
-    def build(self, kernels: Sequence[KernelSource]) -> None:
-        """Makes the kernels known to `kernel`; new ones come from disk or are built as one program."""
+    def build(self, plan: Plan) -> None:
+        """Makes the plan's kernels known to `kernel`; new ones come from disk or are built."""
+        kernels = {
+            cache.key_of(kernel.text): kernel
+            for inner in nested_plans(plan)
+            for kernel in inner.kernels
+        }
         with self._lock:
-            missing = {
-                digest: kernel
-                for kernel in kernels
-                if (digest := cache.key_of(kernel.text)) not in self._built
-            }
+            missing = {digest: k for digest, k in kernels.items() if digest not in self._built}
             started = time.perf_counter()
             loaded = self._load_stored(missing) if missing else 0
             rest = {d: kernel for d, kernel in missing.items() if d not in self._built}
@@ -291,7 +300,7 @@ class OpenCLDevice(Device):
                     self._build_new({digest: kernel})
             together = {d: kernel for d, kernel in rest.items() if not kernel.alone}
             if together:
-                self._build_new(together)
+                self._build_parts(together, plan)
             if missing:
                 profile.log(
                     1,
@@ -345,17 +354,46 @@ class OpenCLDevice(Device):
         encoded = text.encode()
         cache.disk().put(key, len(encoded).to_bytes(8, "little") + encoded + binary)
 
-    def _build_new(self, kernels: Mapping[str, KernelSource]) -> None:
+    def _build_parts(self, kernels: Mapping[str, KernelSource], plan: Plan) -> None:
+        """Builds kernels as one program, or on PoCL in several processes if that is worth it."""
+        folder = pocl.private_folder() if self.is_pocl else None
+        digests = list(kernels)
+        parts = [list(range(len(digests)))]
+        if folder is not None:
+            parts = pocl.split([len(kernel.text) for kernel in kernels.values()])
+        if folder is None or len(parts) == 1:
+            self._build_new(kernels)
+            return
+        launches = launch_descriptions(plan)
+        groups = [{digests[position]: kernels[digests[position]] for position in part} for part in parts]
+        described = [[launches[d] for d in group if d in launches] for group in groups]
+        workers = [
+            pocl.Worker(self._program_text(group), self.handle.name, launched)
+            for group, launched in zip(groups[1:], described[1:], strict=True)
+        ]
+        try:
+            self._build_new(groups[0])
+            program = self._built[next(iter(groups[0]))]
+            pocl.warm(self.cl, self.context, program, described[0])
+        finally:
+            results = [worker.result() for worker in workers]
+        for group, data in zip(groups[1:], results, strict=True):
+            self._build_new(group, data)
+
+    def _program_text(self, kernels: Mapping[str, KernelSource]) -> str:
         text = "".join(
             f"#define {kernel.entry} {entry_name(kernel, digest)}\n{kernel.text}\n#undef {kernel.entry}\n"
             for digest, kernel in kernels.items()
         )
-        if self._wrapped:
-            text = PUSH + text + POP
+        return PUSH + text + POP if self._wrapped else text
+
+    def _build_new(self, kernels: Mapping[str, KernelSource], packed: bytes = b"") -> None:
+        """Builds one program; `packed` is what another process has compiled of it."""
+        text = self._program_text(kernels)
         folder = pocl.private_folder() if self.is_pocl else None
         before = pocl.programs(folder) if folder else set()
         try:
-            program = self._compile(text, b"")
+            program = self._compile(text, packed)
         except self.cl.Error as error:
             raise self._build_error(kernels, error) from error
         self._built.update(dict.fromkeys(kernels, program))
@@ -364,6 +402,8 @@ class OpenCLDevice(Device):
         if not self.is_pocl:
             binary = program.get_info(self.cl.program_info.BINARIES)[0]
             self._store_program(program_key, text, binary)
+        elif packed:
+            self._store_program(program_key, text, packed)
         elif folder:
             for made in pocl.programs(folder) - before:
                 self._unsaved[program_key] = UnsavedProgram(text, made, len(kernels))
@@ -411,6 +451,29 @@ class OpenCLDevice(Device):
 def entry_name(kernel: KernelSource, digest: str) -> str:
     """The kernel's name in a program that may hold others of the same name."""
     return f"{kernel.entry}_{digest[:16]}"
+
+
+def launch_descriptions(plan: Plan) -> dict[str, dict[str, Any]]:
+    """One launch of every kernel as `pocl.warm` wants it, by the digest of the kernel's text."""
+    found: dict[str, dict[str, Any]] = {}
+    for inner in nested_plans(plan):
+        sizes, nbytes = dict(inner.sizes), {b.name: b.nbytes for b in inner.buffers}
+        for launch in (x for step in inner.steps if isinstance(step, Graph) for x in step.launches):
+            kernel = inner.kernels[launch.kernel]
+            digest = cache.key_of(kernel.text)
+            args: list[int | str] = []
+            for arg, param in zip(launch.args, kernel.params, strict=True):
+                if isinstance(arg, (Pointer, TensorMap)):
+                    args.append(nbytes[arg.buffer])
+                else:
+                    value = sizes[arg.name] if isinstance(arg, Size) else arg.value
+                    args.append(numpy.asarray(value, param.dtype).tobytes().hex())
+            grid = launch.grid or kernel.grid
+            total = [blocks * threads for blocks, threads in zip(grid, kernel.block, strict=True)]
+            block = list(kernel.block)
+            entry = entry_name(kernel, digest)
+            found[digest] = {"entry": entry, "total": total, "block": block, "args": args}
+    return found
 
 
 def refuse_forked() -> None:
