@@ -265,7 +265,7 @@ class _SpatialAxis(NamedTuple):
     base: int
     dilation: int
 
-    def count(self) -> int:
+    def windows(self) -> int:
         return window_count(self.size, self.kernel, self.stride, self.pad, self.base, self.dilation)
 
     def axis(self, p: int, r: int):
@@ -305,7 +305,7 @@ def _convolve(
     squeezed = []
     for i, axis in enumerate(axes):
         p, r = place(i), place(i) + 1
-        sizes[p], sizes[r] = axis.count(), axis.kernel
+        sizes[p], sizes[r] = axis.windows(), axis.kernel
         read = axis.axis(p, r)
         left[numbers.lhs_spec[2 + i]], right[numbers.rhs_spec[2 + i]], out[numbers.out_spec[2 + i]] = read, Direct(r), p
         if isinstance(read, Direct):
@@ -497,7 +497,7 @@ def conv_general_dilated_patches(
     for i, row in enumerate(zip(space, filter_shape, strides, pads, base, dilation)):
         axis = _SpatialAxis(*row)
         p, r = 4 + 2 * i, 5 + 2 * i
-        sizes[p], sizes[r] = axis.count(), axis.kernel
+        sizes[p], sizes[r] = axis.windows(), axis.kernel
         left[numbers.lhs_spec[2 + i]] = Window(p, r, axis.stride, axis.dilation, axis.pad[0], axis.base)
         out[numbers.out_spec[2 + i]] = [p]
     out[numbers.out_spec[0]] = [_BATCH]

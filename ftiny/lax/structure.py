@@ -116,7 +116,8 @@ def pad(x, padding_value, padding_config: Sequence[tuple[int, int, int]]):
     if len(padding_config) != len(shape_of(x)):
         raise ShapeError(located(f"pad: {len(padding_config)} triples for an array of shape {shape_of(x)}"))
     value = convert(padding_value, dtype_of(x))
-    return primitives.pad(x, value, config=tuple(tuple(map(operator.index, c)) for c in padding_config))
+    config = tuple((int(low), int(high), int(interior)) for low, high, interior in padding_config)
+    return primitives.pad(x, value, config=config)
 
 
 # ---- slices ----------------------------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ def is_concrete(x) -> bool:
     return not isinstance(x, core.Tracer)
 
 
-def scalar_literal(x, dtype: np.dtype) -> np.generic:
+def scalar_literal(x, dtype: np.dtype) -> Any:
     """A Python or numpy scalar as a 0-d numpy value of `dtype`; integers wrap, as everywhere in array arithmetic."""
     if isinstance(x, int) and not isinstance(x, bool) and dtypes.is_integer(dtype):
         bits = 8 * dtype.itemsize

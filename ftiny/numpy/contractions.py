@@ -81,7 +81,7 @@ def _squeeze_broadcast(x, indices: list, sizes: dict):
     return reshape(x, tuple(shape_of(x)[a] for a in kept)), [indices[a] for a in kept]
 
 
-def _sum_alone(x, indices: list, elsewhere: set):
+def _sum_alone(x, indices: Sequence, elsewhere: set):
     alone = tuple(a for a, index in enumerate(indices) if index not in elsewhere)
     if not alone:
         return x, indices

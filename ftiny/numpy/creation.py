@@ -267,7 +267,7 @@ def indices(dimensions, dtype=dtypes.int32, sparse: bool = False):
 # ---- matrices --------------------------------------------------------------------------------------------------
 
 
-def _columns_minus_rows(shape: tuple[int, int]):
+def _columns_minus_rows(shape: tuple[int, ...]):
     rows = primitives.iota(shape=shape, dtype=dtypes.int32, axis=0)
     columns = primitives.iota(shape=shape, dtype=dtypes.int32, axis=1)
     return ufuncs.subtract(columns, rows)

@@ -156,7 +156,8 @@ def _expand_mask(entry) -> list:
     if not is_concrete(entry):
         raise TracerError(
             located(
-                f"a bool index must be known while tracing, since it decides the shape, but it is {entry.aval}. "
+                "a bool index must be known while tracing, since it decides the shape, but it is "
+                f"{core.get_aval(entry)}. "
                 "Use ftiny.numpy.where(mask, x, y), or nonzero(mask, size=...)"
             )
         )
@@ -375,7 +376,10 @@ def _set_masked(x, mask, value):
 
 def _update_static(x, items: list[Item], values, op: str):
     """An update at a known place: the values padded to the shape of `x`, and one elementwise combination."""
-    shape, config, extents, flips = shape_of(x), [], [], []
+    shape = shape_of(x)
+    config: list[tuple[int, int, int]] = []
+    extents: list[int] = []
+    flips: list[int] = []
     for item in items:
         if isinstance(item, New):
             continue
