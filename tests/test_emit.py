@@ -249,6 +249,22 @@ def test_reductions(shape: tuple, axes: tuple, op: str, capabilities) -> None:
     np.testing.assert_allclose(run_opencl(nest, {"x": data}, capabilities)["y"], want, rtol=1e-5, atol=1e-3)
 
 
+@pytest.mark.parametrize("capabilities", [CPU, SCALAR, GPU], ids=["vectors", "scalars", "threads"])
+def test_a_guard_on_a_state_stays_in_force(capabilities) -> None:
+    """concatenate(s, s + s) of a column sum, as fusion writes it: every read of the state has a guard."""
+    i, j, k = Axis("i", 33), Axis("j", 5), Axis("k", 2)
+    x, y = Value("x", (5, 33), np.float32), Value("y", (2, 33), np.float32)
+    s = Value("s", (), np.float32, scope="register")
+    upper = axis(k) < 1
+    value = where(upper, s[()], where(~upper, s[()] + s[()], const(0.0, x.dtype)))
+    nest = LoopNest("guards", (i,), (x, y), (), (
+        fold("add", s, over=(j,), of=x[j, i]), Map((k,), (Write("y", (k, i), value),))))
+    data = np.random.default_rng(10).integers(-9, 9, (5, 33)).astype(np.float32)
+    want = np.stack([data.sum(0), 2 * data.sum(0)])
+    np.testing.assert_array_equal(evaluate_nest(nest, {"x": data})["y"], want)
+    np.testing.assert_array_equal(run_opencl(nest, {"x": data}, capabilities)["y"], want)
+
+
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("shape", [(5, 37), (2, 40_000), (1, 4_099), (30_000, 3)])
 @pytest.mark.parametrize("capabilities", [CPU, GPU], ids=["vectors", "threads"])

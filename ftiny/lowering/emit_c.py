@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -174,20 +175,28 @@ class Dialect:
         raise NotImplementedError
 
 
+@dataclass(frozen=True)
 class Access:
     """One memory access, worked out: where, how wide, and in which of the forms a vector unit knows.
 
     form: 'scalar', 'contiguous' (lanes at base, base+1, ..) or 'lanes' (each its own offset). `base` is
-    the text of the scalar offset (lane 0), `offsets` the text of the vector of offsets; `guard` and
-    `other` are texts already as wide as the access, or None.
+    the text of the scalar offset (lane 0), `offsets` the text of the vector of offsets (each '' where the
+    form has none); `guard` and `other` are texts already as wide as the access.
     """
 
-    __slots__ = ("name", "space", "storage", "kind", "lanes", "form", "base", "offsets", "guard", "guard_lanes",
-                 "other", "constant", "wide_offsets")
-
-    def __init__(self, **fields: object) -> None:
-        for name in self.__slots__:
-            setattr(self, name, fields.get(name))
+    name: str
+    space: str
+    storage: np.dtype
+    kind: np.dtype
+    lanes: int
+    form: str
+    base: str
+    offsets: str
+    guard: str | None
+    guard_lanes: int
+    other: str
+    constant: bool
+    wide_offsets: bool
 
 
 def kind_of(node: Expr) -> np.dtype:
@@ -693,26 +702,20 @@ class Printer:
                lanes: int) -> Access:
         """Work out the form of an access; see `Access`."""
         offset = simplify(offset)
+        base = offsets = ""
         if lanes == 1:
-            form, base, offsets = "scalar", self.text(offset), None
+            form, base = "scalar", self.text(offset)
+        elif coefficient(offset, ramp(lanes)) == 1 and self._linear_rest(offset, ramp(lanes)):
+            form, base = "contiguous", self.text(at_lane_zero(offset, ramp(lanes)))
         else:
-            lane = ramp(lanes)
-            step = coefficient(offset, lane)
-            if step == 1 and self._linear_rest(offset, lane):
-                form, base, offsets = "contiguous", self.text(at_lane_zero(offset, lane)), None
-            else:
-                form, base, offsets = "lanes", None, self.wide(offset, kind_of(offset), lanes)
-                if not re.fullmatch(r"\w+", offsets):
-                    offsets = self._named(offsets, kind_of(offset), lanes)
+            form, offsets = "lanes", self.wide(offset, kind_of(offset), lanes)
+            if not re.fullmatch(r"\w+", offsets):
+                offsets = self._named(offsets, kind_of(offset), lanes)
         guard_lanes = 0 if guard is None else self.lanes(guard)
-        wide_other = None
-        if other is not None:
-            wide_other = self.wide(other, kind, 1 if form == "scalar" else lanes)
-        return Access(name=self.name(name), space=self.spaces[name], storage=self.storage[name], kind=kind,
-                      lanes=lanes if form != "scalar" else 1, form=form,
-                      base=None if base is None else bare(base), offsets=offsets,
-                      guard=None if guard is None else self.text(guard), guard_lanes=guard_lanes, other=wide_other,
-                      constant=name not in self.written, wide_offsets=kind_of(offset) == INDEX)
+        wide_other = "" if other is None else self.wide(other, kind, 1 if form == "scalar" else lanes)
+        return Access(self.name(name), self.spaces[name], self.storage[name], kind, lanes if form != "scalar" else 1,
+                      form, bare(base), offsets, None if guard is None else self.text(guard), guard_lanes, wide_other,
+                      name not in self.written, kind_of(offset) == INDEX)
 
     def _linear_rest(self, offset: Expr, lane: Expr) -> bool:
         """Whether the rest of a contiguous offset is scalar (no other vector is in it)."""

@@ -203,7 +203,7 @@ class OpenCL(Dialect):
             arguments.append(access.offsets)
             params.append(f"{'long' if wide else 'int'}{n} i")
         if guarded:
-            arguments += [guard, bare(access.other)]
+            arguments += [guard or "", bare(access.other)]
             params += [f"int{n} g", f"{result} other"]
         if name not in printer.helpers:
             lines = [f"    if (all(g)) return {self._contiguous(access, 'p')};"] if contiguous else []

@@ -59,6 +59,11 @@ def _has_range(node: Expr) -> bool:
     return node.range is not None
 
 
+def _simple_form(node: Expr) -> Expr:
+    assert node.simple is not None
+    return node.simple
+
+
 def _is_simplified(node: Expr) -> bool:
     return node.simple is not None
 
@@ -206,7 +211,7 @@ def simplify(expr: Expr) -> Expr:
     if found is not None:
         return found
     for node in topological((expr,), _is_simplified):
-        simple = _simplify_node(rebuild(node, tuple(a.simple for a in node.args)))
+        simple = _simplify_node(rebuild(node, tuple(map(_simple_form, node.args))))
         node.simple = simple
         simple.simple = simple
     assert expr.simple is not None

@@ -71,6 +71,12 @@ class Value:
         object.__setattr__(self, "dtype", np.dtype(self.dtype))
         object.__setattr__(self, "storage", np.dtype(self.dtype if self.storage is None else self.storage))
 
+    @property
+    def memory(self) -> np.dtype:
+        """The dtype of the elements in memory: `storage`."""
+        assert self.storage is not None
+        return self.storage
+
     def __getitem__(self, index: Expr | int | tuple) -> Expr:
         """The load of one element, with Exprs, Axes or ints as indices; `v[()]` for a scalar."""
         indices = index if isinstance(index, tuple) else (index,)

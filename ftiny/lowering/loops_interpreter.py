@@ -62,15 +62,16 @@ class _Run:
 
     def _initial(self, value: Value, given: np.ndarray | None) -> np.ndarray:
         if given is None:
-            return garbage(value.shape, value.storage)
+            return garbage(value.shape, value.memory)
         if tuple(given.shape) != value.shape:
             raise LoopNestError(f"loop nest {self.nest.name}: {value.name} has shape {value.shape}, got {given.shape}")
-        return np.array(given, value.storage)
+        return np.array(given, value.memory)
 
     def _blocks(self, count: int) -> list[_Block]:
         shape = tuple(a.extent for a in self.nest.grid)
         points = math.prod(shape)
-        edges = np.linspace(0, points, min(count, points) + 1).astype(int) if points else []
+        cuts = min(count, points) + 1 if points else 0
+        edges = np.linspace(0, points, cuts).astype(int)
         result = []
         for start, stop in zip(edges[:-1], edges[1:]):
             flat = np.arange(start, stop)
@@ -139,7 +140,7 @@ class _Run:
 
     def _private(self, block: _Block, value: Value) -> np.ndarray:
         if value.name not in block.private:
-            block.private[value.name] = garbage((block.count, *value.shape), value.storage)
+            block.private[value.name] = garbage((block.count, *value.shape), value.memory)
         return block.private[value.name]
 
     def _put(self, target: np.ndarray, index: tuple[np.ndarray, ...], new: np.ndarray, update: str | None) -> None:

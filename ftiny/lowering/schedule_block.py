@@ -122,7 +122,7 @@ def _places(context: Context, stages: Iterable[Stage], names: Names, worker: Wor
     states = [v for s in stages if isinstance(s, Fold) for v in s.state]
     own = {w.value for s in stages for w in writes_of(s)}
     for value in (*context.nest.arguments, *context.nest.values, *states):
-        size = math.prod(value.shape) * value.storage.itemsize
+        size = math.prod(value.shape) * value.memory.itemsize
         if value.scope in ("argument", "global"):
             places[value.name] = Place("buffer", value.name, value.shape)
         elif not value.shape:
@@ -132,7 +132,7 @@ def _places(context: Context, stages: Iterable[Stage], names: Names, worker: Wor
         elif size <= room:
             room -= size
             name = names.fresh(value.name)
-            arrays.append(DeclareArray(name, value.storage, math.prod(value.shape), "shared"))
+            arrays.append(DeclareArray(name, value.memory, math.prod(value.shape), "shared"))
             places[value.name] = Place("buffer", name, value.shape)
         else:
             places[value.name] = context.private_scratch(value, worker)

@@ -28,6 +28,7 @@ from ftiny.lowering.expr import (
     load_index,
     loads,
     rebuild,
+    select,
     topological,
     transform,
     variable,
@@ -118,7 +119,7 @@ class Converter:
         name, rank = node.attr
         place = self.places[name]
         if place.kind == "variable":
-            return variable(place.name, node.dtype)
+            return guarded(variable(place.name, node.dtype), node, args)
         offset = flatten(args[:rank], place.shape)
         if place.base is not None:
             offset = simplify(offset + place.base)
@@ -208,7 +209,7 @@ class Body:
         self.declared.add(write.value)
         if place.kind == "variable":
             return [Declare(place.name, value.dtype, const(0, value.dtype), self.wide)]
-        return [DeclareArray(place.name, value.storage, max(1, math.prod(value.shape)))]
+        return [DeclareArray(place.name, value.memory, max(1, math.prod(value.shape)))]
 
     def writes(self, writes: Iterable[Write], convert: Converter) -> list[Stmt]:
         """The writes of one point, in order. An output may lie where an input lies (donated memory), so
@@ -500,5 +501,16 @@ def pays(inner: Axis, lanes: int, roots: Iterable[Expr], writes: Iterable[Write]
 
 
 def replace_loads(roots: Iterable[Expr], replacement: Mapping[str, Expr]) -> list[Expr]:
-    """Replace scalar loads of named states by expressions."""
-    return transform(roots, lambda node, _: replacement.get(node.attr[0]) if node.op == "load" else None)
+    """Replace loads of named scalars by expressions; a guard on the load stays in force."""
+
+    def rewrite(node: Expr, args: tuple[Expr, ...]) -> Expr | None:
+        new = replacement.get(node.attr[0]) if node.op == "load" else None
+        return None if new is None else guarded(new, node, args)
+
+    return transform(roots, rewrite)
+
+
+def guarded(value: Expr, node: Expr, args: tuple[Expr, ...]) -> Expr:
+    """What a load node gives when its element is `value`: that, or `other` where its guard fails."""
+    rank = node.attr[1]
+    return select(args[rank], value, args[rank + 1]) if len(args) > rank else value

@@ -68,7 +68,7 @@ class Context:
         size = math.prod(value.shape)
         name = self.fresh(f"{value.name}.private")
         workers = worker.blocks * worker.threads
-        self.add_scratch(Value(name, (workers, *value.shape), value.dtype, value.storage, "global"))
+        self.add_scratch(Value(name, (workers, *value.shape), value.dtype, value.memory, "global"))
         return Place("buffer", name, value.shape, simplify(worker.number * size))
 
     def fresh(self, name: str) -> str:
@@ -236,7 +236,7 @@ def _place(context: Context, value: Value, worker: Worker, names: Names) -> Plac
     name = names.fresh(value.name)
     if not value.shape:
         return Place("variable", name)
-    if size * value.storage.itemsize <= PRIVATE_BYTES[context.cpu]:
+    if size * value.memory.itemsize <= PRIVATE_BYTES[context.cpu]:
         return Place("buffer", name, value.shape)
     return context.private_scratch(value, worker)
 
@@ -259,7 +259,7 @@ def finish_kernel(context: Context, statements: list[Stmt], worker: Worker, stag
     body = hoist_arrays(statements)
     used, written = touched(body)
     known = {v.name: v for v in (*nest.arguments, *context.scratch)}
-    params = tuple(Param(n, v.storage, "pointer", n in written) for n, v in known.items() if n in used)
+    params = tuple(Param(n, v.memory, "pointer", n in written) for n, v in known.items() if n in used)
     flops, volume = cost(nest, stages)
     context.kernels.append(Kernel(name, params, worker.grid, worker.block, body, flops, volume, nest.equations))
 
@@ -309,6 +309,6 @@ def cost(nest: LoopNest, stages: Iterable[Stage]) -> tuple[int, int]:
                                       ("load", "cast", "select", "bitcast"))
         names |= {n.attr[0] for n in topological(stage_roots(stage)) if n.op == "load"}
         names |= {w.value for w in writes_of(stage)}
-    volume = sum(math.prod(v.shape) * v.storage.itemsize for v in (*nest.arguments, *nest.values)
+    volume = sum(math.prod(v.shape) * v.memory.itemsize for v in (*nest.arguments, *nest.values)
                  if v.name in names and v.scope in ("argument", "global"))
     return flops, volume

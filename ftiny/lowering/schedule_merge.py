@@ -70,7 +70,7 @@ def moved_write(write: Write, mapping: dict[Axis, Expr]) -> Write:
 
 
 def _groups(nest: LoopNest, stages: tuple[Stage, ...], axes: Iterable[Axis]) -> list[tuple[Axis, ...]]:
-    groups = [(a,) for a in axes if a.extent != 1]
+    groups: list[tuple[Axis, ...]] = [(a,) for a in axes if a.extent != 1]
     if len(groups) < 2:
         return groups
     before = _divisions(nest, stages, {})

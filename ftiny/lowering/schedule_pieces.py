@@ -16,9 +16,10 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ftiny.lowering.expr import Axis, Expr, const, load, substitute, transform
+from ftiny.lowering.expr import Axis, Expr, const, load, substitute
 from ftiny.lowering.expr import axis as axis_expr
 from ftiny.lowering.loops import OTHER, Fold, LoopNest, Map, Stage, Value, Write
+from ftiny.lowering.schedule_body import replace_loads
 from ftiny.lowering.schedule_merge import moved_write
 
 if TYPE_CHECKING:
@@ -113,26 +114,27 @@ def _joined(fold: Fold, piece: Axis, partials: Iterable[Value], index: tuple[Exp
     both together."""
     others = {v.name + OTHER: load(p.name, index, v.dtype) for v, p in zip(fold.state, partials)}
     assert fold.combine is not None
-    combined = Fold((), (piece,), fold.state, fold.init, _replaced(fold.combine, others), fold.combine)
+    combined = Fold((), (piece,), fold.state, fold.init, replaced(fold.combine, others), fold.combine)
     if covered == cut.extent:
         return (combined, *after)
     names = {v.name: Value(f"{v.name}.rest", (), v.dtype, scope="register") for v in fold.state}
     fresh = {n: load(v.name, (), v.dtype) for n, v in names.items()}
     fresh |= {n + OTHER: load(v.name + OTHER, (), v.dtype) for n, v in names.items()}
     rest = Axis(f"{cut.name}.rest", cut.extent - covered)
-    step = _replaced(substitute(fold.step, {cut: axis_expr(rest) + const(covered)}), fresh)
+    step = replaced(substitute(fold.step, {cut: axis_expr(rest) + const(covered)}), fresh)
     over = tuple(rest if a == cut else a for a in fold.over)
-    left_over = Fold((), over, tuple(names.values()), fold.init, step, _replaced(fold.combine, fresh))
-    both = _replaced(fold.combine, {n + OTHER: load(v.name, (), v.dtype) for n, v in names.items()})
+    left_over = Fold((), over, tuple(names.values()), fold.init, step, replaced(fold.combine, fresh))
+    both = replaced(fold.combine, {n + OTHER: load(v.name, (), v.dtype) for n, v in names.items()})
     total = {v.name: e for v, e in zip(fold.state, both)}
     return (combined, left_over, *(Map(m.axes, tuple(_reading(w, total) for w in m.writes)) for m in after))
 
 
+def replaced(exprs: Iterable[Expr], loads: dict[str, Expr]) -> tuple[Expr, ...]:
+    """replace_loads, as a tuple."""
+    return tuple(replace_loads(exprs, loads))
+
+
 def _reading(write: Write, total: dict[str, Expr]) -> Write:
-    roots = _replaced(write.roots(), total)
+    roots = replaced(write.roots(), total)
     rank = len(write.index)
     return Write(write.value, roots[:rank], roots[rank], None if write.guard is None else roots[rank + 1], write.update)
-
-
-def _replaced(exprs: Iterable[Expr], loads: dict[str, Expr]) -> tuple[Expr, ...]:
-    return tuple(transform(exprs, lambda node, _: loads.get(node.attr[0]) if node.op == "load" else None))
