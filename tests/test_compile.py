@@ -106,6 +106,14 @@ def test_gather_and_slices():
     check_compiled(function, X, np.array([3, 1, 3], "i4"))
 
 
+def test_a_state_that_is_read_under_a_guard():
+    def function(x):
+        total = fnp.tile(x.prod(axis=0, keepdims=True), (1, 2))
+        return fnp.concatenate([total, total + total], axis=1)
+
+    check_compiled(function, X[:, :2])
+
+
 def test_sort_with_several_keys():
     keys = DRAW.integers(0, 3, (20,)).astype("i4")
     values = DRAW.normal(size=20).astype("f4")

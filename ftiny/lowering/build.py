@@ -19,7 +19,7 @@ Worked example, the group of `sum(x * 2, axis=1)` for f32[7,13]:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,9 +35,12 @@ from ftiny.lowering.expr import (
     axes_of,
     cast,
     const,
+    load,
+    load_guard,
     load_index,
     loads,
     mul,
+    select,
     topological,
     transform,
     where,
@@ -137,11 +140,38 @@ def build(fused: Fused, group: Group, program: Program) -> tuple[Built, ...]:
         stages[-1] = replace(stages[-1], emit=tuple(_writes(reader, group.outputs)))
     else:
         stages += _output_maps(reader, group)
-    stages = [stage for stage in stages if not isinstance(stage, Map) or stage.writes]
+    stages = [_unguarded_states(s, reader) for s in stages if not isinstance(s, Map) or s.writes]
     values: list[Value] = []
     if group.kind == "fold":
         stages, values = keep_on_chip(group.grid, stages)
     return (_finish(reader, group, stages, values),)
+
+
+def _unguarded_states(stage: Stage, reader: GroupReader) -> Stage:
+    """A stage in which states, which are no memory, are selected rather than loaded under a guard."""
+    arguments = {value.name for value in reader.arguments.values()}
+
+    def rewrite(node: Expr, args: tuple[Expr, ...]) -> Expr | None:
+        if node.op != "load" or node.attr[0] in arguments or load_guard(node)[0] is None:
+            return None
+        rank = node.attr[1]
+        guard, other = args[rank:]
+        return select(guard, load(node.attr[0], args[:rank], node.dtype), other)
+
+    return change_stage(stage, lambda exprs: tuple(transform(exprs, rewrite)))
+
+
+def change_stage(stage: Stage, change: Callable[[Sequence[Expr]], tuple[Expr, ...]]) -> Stage:
+    """A stage with its values, guards and steps changed (not the places that it writes)."""
+
+    def change_write(write: Write) -> Write:
+        exprs = change((write.expr,) if write.guard is None else (write.expr, write.guard))
+        return replace(write, expr=exprs[0], guard=None if write.guard is None else exprs[1])
+
+    if isinstance(stage, Map):
+        return replace(stage, writes=tuple(map(change_write, stage.writes)))
+    return replace(stage, step=change(stage.step), finish=tuple(map(change_write, stage.finish)),
+                   emit=tuple(map(change_write, stage.emit)))
 
 
 def _finish(reader: GroupReader, group: Group, stages: Sequence[Stage], values: Sequence[Value]) -> Built:
@@ -327,13 +357,4 @@ def _local_axes(node: Expr, grid: tuple[Axis, ...], stage: Stage) -> tuple[Axis,
 
 
 def _replace_nodes(stage: Stage, replaced: dict[Expr, Expr]) -> Stage:
-    def change(exprs: Sequence[Expr]) -> tuple[Expr, ...]:
-        return tuple(transform(exprs, lambda node, args: replaced.get(node)))
-
-    def change_write(write: Write) -> Write:
-        (expr,) = change((write.expr,))
-        return replace(write, expr=expr)
-
-    if isinstance(stage, Map):
-        return replace(stage, writes=tuple(map(change_write, stage.writes)))
-    return replace(stage, step=change(stage.step), finish=tuple(map(change_write, stage.finish)))
+    return change_stage(stage, lambda exprs: tuple(transform(exprs, lambda node, args: replaced.get(node))))
