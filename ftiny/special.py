@@ -1,7 +1,7 @@
 """The special functions that numpy lacks: erf, erfc, erfinv, lgamma, digamma, vectorised and in double precision.
 
-Input: arrays of any real floating dtype. Output: float64 arrays; the caller rounds them to its dtype. They are the
-reference for what the emitted kernels compute.
+Input: arrays of any real floating dtype. Output: float64 arrays (erfinv of anything narrower: float32), which the caller
+rounds to its dtype. They are the reference for what the emitted kernels compute.
 
 Worked example: `erf(np.array([0.0, np.inf]))` is `array([0., 1.])`.
 """
@@ -23,6 +23,11 @@ _TAIL = ((1.63153871373020978e-2, 3.05326634961232344e-1, 3.60344899949804439e-1
           1.60837851487422766e-2, 6.58749161529837803e-4),
          (1.0, 2.56852019228982242e0, 1.87295284992346725e0, 5.27905102951428412e-1, 6.05183413124413191e-2,
           2.33520497626869185e-3))
+# M. Giles, "Approximating the erfinv function" (2010): in w - 2.5 and sqrt(w) - 3, where w = -log(1 - x*x).
+_ERFINV_CENTRE = (2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 2.1858087e-04, -1.25372503e-03,
+                  -4.17768164e-03, 2.46640727e-01, 1.50140941)
+_ERFINV_TAIL = (-2.00214257e-04, 1.00950558e-04, 1.34934322e-03, -3.67342844e-03, 5.73950773e-03, -7.6224613e-03,
+                9.43887047e-03, 1.00167406, 2.83297682)
 # Stirling's series for log gamma and its derivative: B_2k / (2k (2k-1)) and B_2k / 2k (Abramowitz and Stegun 6.1.41
 # and 6.3.18), lowest power first.
 _LGAMMA_SERIES = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156, -3617 / 122400)
@@ -68,12 +73,32 @@ def erfc(x) -> np.ndarray:
         return np.where(size <= 0.46875, inner, np.where(x < 0, 2.0 - upper, upper))
 
 
+def _erfinv_single(x: np.ndarray) -> np.ndarray:
+    """erfinv to the precision of float32, in a tenth of the time: M. Giles' two polynomials."""
+    x = x.astype(np.float32)
+    with np.errstate(all="ignore"):
+        w = -np.log1p(-x * x)
+        centre, tail = w - np.float32(2.5), np.sqrt(np.maximum(w, np.float32(5.0))) - np.float32(3.0)
+        result = np.where(w < 5.0, _horner(_ERFINV_CENTRE, centre), _horner(_ERFINV_TAIL, tail)) * x
+        return np.where(np.abs(x) == 1.0, np.copysign(np.float32(np.inf), x), result)
+
+
+def _horner(coefficients, x: np.ndarray) -> np.ndarray:
+    total = np.full_like(x, coefficients[0])
+    for c in coefficients[1:]:
+        total *= x
+        total += np.float32(c)
+    return total
+
+
 def erfinv(x) -> np.ndarray:
-    """The inverse of erf; infinite at -1 and 1, NaN beyond.
+    """The inverse of erf; infinite at -1 and 1, NaN beyond. Of float64, in double precision.
 
     S. Winitzki's closed formula (2008), which is right to three digits, and Halley steps on erf, or on erfc where erf
     is close to 1.
     """
+    if np.asarray(x).dtype != np.float64:
+        return _erfinv_single(np.asarray(x))
     x = _double(x)
     with np.errstate(all="ignore"):
         size = np.abs(x)
