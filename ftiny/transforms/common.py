@@ -112,13 +112,6 @@ def instantiate(tangent, aval: Aval):
     return zeros(aval) if tangent is ZERO else tangent
 
 
-def add_tangents(x, y):
-    """The sum of two tangents or cotangents, either of which may be ZERO."""
-    if x is ZERO:
-        return y
-    return x if y is ZERO else primitives.add(x, y)
-
-
 def differentiable(aval: Aval) -> bool:
     """Whether values of this aval carry a derivative: floats and complex numbers do."""
     return dtypes.is_inexact(aval.dtype)

@@ -27,7 +27,6 @@ from ftiny.errors import ArgumentError, DtypeError, ShapeError
 from ftiny.source import inherit, located, transform_scope
 from ftiny.transforms.common import (
     FlatFunction,
-    add_tangents,
     as_dtype,
     canonical,
     check_leaves,
@@ -187,7 +186,7 @@ def backward(program: Jaxpr, values: Sequence, cotangents: Sequence, linear: Seq
 
     def accumulate(atom, cotangent) -> None:
         if isinstance(atom, Var) and atom not in env and cotangent is not ZERO:
-            found[atom] = add_tangents(found.get(atom, ZERO), cotangent)
+            found[atom] = primitives.add_tangents(found.get(atom, ZERO), cotangent)
 
     for atom, cotangent in zip(program.outputs, cotangents):
         accumulate(atom, cotangent)
