@@ -26,6 +26,7 @@ def on_the_interpreter():
 
 def step_of(sizes):
     """The arguments of a training step of a network with these layer sizes, as shapes."""
+
     def shape(*dims, dtype="float32"):
         return ftiny.ShapeDtypeStruct(dims, dtype)
 
@@ -58,6 +59,7 @@ def python_calls(function, *arguments) -> int:
 @pytest.mark.parametrize("capabilities", [CPU, CUDA], ids=["opencl", "cuda"])
 def test_twice_the_layers_cost_twice_the_calls(capabilities):
     """Layers of distinct shapes: 2N cost less than 2.5 times N."""
+
     def distinct(layers):
         return [16 + 3 * k for k in range(layers)] + [10]
 

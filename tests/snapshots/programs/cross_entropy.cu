@@ -1,0 +1,45 @@
+#ifndef ftiny_maximum_f32
+#define ftiny_maximum_f32
+static __device__ __forceinline__ float maximum_f32(float x, float y) {
+    return ((x > y) || (x != x)) ? x : y;
+}
+#endif
+extern "C" __global__ void __launch_bounds__(128)
+max_sum_128x10(const float* __restrict__ a0, const int* __restrict__ a1, float* __restrict__ a2) {
+    const int local_0 = (int)threadIdx.x;
+    float s0 = __int_as_float(0xff800000);
+    for (int j0 = 0; j0 < 10; j0++) {
+        s0 = maximum_f32(s0, a0[(local_0 * 10) + j0]);
+    }
+    float s1 = 0.0f;
+    for (int j0 = 0; j0 < 10; j0++) {
+        s1 = s1 + expf(a0[(local_0 * 10) + j0] - s0);
+    }
+    float s2 = 0.0f;
+    for (int j0 = 0; j0 < 10; j0++) {
+        s2 = s2 + (((float)(a1[local_0] == j0)) * ((a0[(local_0 * 10) + j0] - s0) - logf(s1)));
+    }
+    a2[local_0] = s2;
+}
+
+extern "C" __global__ void __launch_bounds__(32)
+sum_neg_128(const float* __restrict__ a0, float* __restrict__ a1) {
+    const int local_0 = (int)threadIdx.x;
+    float s0 = 0.0f;
+    for (int j0k = 0; j0k < 4; j0k++) {
+        s0 = s0 + a0[(j0k * 32) + local_0];
+    }
+    const float s0_from = __shfl_xor_sync(0xffffffffu, s0, 16);
+    s0 = s0 + s0_from;
+    const float s0_from_1 = __shfl_xor_sync(0xffffffffu, s0, 8);
+    s0 = s0 + s0_from_1;
+    const float s0_from_2 = __shfl_xor_sync(0xffffffffu, s0, 4);
+    s0 = s0 + s0_from_2;
+    const float s0_from_3 = __shfl_xor_sync(0xffffffffu, s0, 2);
+    s0 = s0 + s0_from_3;
+    const float s0_from_4 = __shfl_xor_sync(0xffffffffu, s0, 1);
+    s0 = s0 + s0_from_4;
+    if (local_0 == 0) {
+        a1[0] = -(s0 / 128.0f);
+    }
+}
