@@ -103,7 +103,7 @@ def split(sizes: Sequence[int]) -> list[list[int]]:
 
     The first part, which this process compiles, is the largest: the others have a start to wait for."""
     count = max(1, min(idle_processors(), 4, len(sizes) // (WORTH_A_PROCESS // 2)))
-    if len(sizes) < WORTH_A_PROCESS or count == 1:
+    if len(sizes) < WORTH_A_PROCESS or count == 1 or not os.access(sys.executable or "", os.X_OK):
         return [list(range(len(sizes)))]
     parts: list[list[int]] = [[] for _ in range(count)]
     loads = [0.0] + [0.15 * sum(sizes)] * (count - 1)
