@@ -3,6 +3,7 @@ every kind of contraction, epilogue, prologue and dtype at odd sizes, against nu
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from running import CPU, CUDA, GPU, SCALAR, run_opencl, sources
 
+from ftiny.lowering.emit_c import emit
 from ftiny.lowering.expr import (
     Axis,
     Expr,
@@ -28,6 +30,7 @@ from ftiny.lowering.expr import (
 from ftiny.lowering.index import simplify
 from ftiny.lowering.loops import LoopNest, Map, Value, Write, check_nest, fold
 from ftiny.lowering.loops_interpreter import evaluate_nest
+from ftiny.lowering.plan_types import Arena, Argument, Buffer, Donated, Graph, Launch, Plan, Pointer, Result
 from ftiny.lowering.schedule import schedule
 from ftiny.lowering.schedule_contract import contraction_of
 from ftiny.lowering.schedule_contract_cuda import BLOCKS, schedule_block, schedule_cuda
@@ -35,6 +38,7 @@ from ftiny.lowering.schedule_contract_operands import direct, joined_axes, mater
 
 F32 = np.dtype(np.float32)
 TARGETS = {"cpu": CPU, "gpu": GPU}
+EVERYWHERE = [*TARGETS, pytest.param("cuda", marks=pytest.mark.gpu)]
 NARROW = {"scalar": SCALAR, "eight": SimpleNamespace(**{**CPU.__dict__, "vector_width": 8, "compute_units": 64})}
 
 
@@ -105,10 +109,60 @@ def data(nest: LoopNest, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def run(nest: LoopNest, target: str) -> None:
-    """Run the nest on PoCL and compare with the interpreter."""
+    """Run the nest on PoCL, or on a CUDA device, and compare with the interpreter."""
     check_nest(nest)
     arrays = data(nest)
-    agree(run_opencl(nest, arrays, {**TARGETS, **NARROW}[target]), evaluate_nest(nest, arrays))
+    if target == "cuda":
+        got = run_on_device(nest, arrays, cuda_device())
+    else:
+        got = run_opencl(nest, arrays, {**TARGETS, **NARROW}[target])
+    agree(got, evaluate_nest(nest, arrays))
+
+
+def cuda_device():
+    """The first CUDA device, or skip."""
+    import ftiny
+
+    found = [device for device in ftiny.devices() if device.kind == "cuda"]
+    return found[0] if found else pytest.skip("no CUDA device here")
+
+
+def run_on_device(nest: LoopNest, arrays: dict, device) -> dict:
+    """Run the nest's kernels as a plan on a device; what is read and written is donated."""
+    scheduled = schedule(nest, device.capabilities)
+    outputs, arguments = nest.outputs(), [v.name for v in nest.arguments if v.name in arrays]
+    buffers, arena = [], 0
+    for value in nest.arguments:
+        name, number = value.name, arguments.index(value.name) if value.name in arguments else -1
+        if name in outputs and number >= 0:
+            buffers.append(Buffer(f"{name}.before", value.shape, value.storage, owner=Argument(number)))
+            buffers.append(Buffer(name, value.shape, value.storage, owner=Donated(number)))
+        else:
+            owner = Argument(number) if number >= 0 else Result(outputs.index(name))
+            buffers.append(Buffer(name, value.shape, value.storage, owner=owner))
+    for value in scheduled.scratch:
+        buffers.append(Buffer(value.name, value.shape, value.storage, owner=Arena(arena)))
+        arena += -(-buffers[-1].nbytes // 512) * 512
+    sources_ = tuple(emit(kernel, device.capabilities.dialect) for kernel in scheduled.kernels)
+    launches = tuple(Launch(k, tuple(Pointer(p.name) for p in s.params)) for k, s in enumerate(sources_))
+    names = tuple(f"{n}.before" if n in outputs else n for n in arguments)
+    executable = device.load(Plan(tuple(buffers), sources_, (Graph(launches),), arena, names, outputs))
+    memories = [device.from_host(np.ascontiguousarray(arrays[n])) for n in arguments]
+    donated = [k for k, n in enumerate(arguments) if n in outputs]
+    results = executable.run(memories, donated)
+    values = [nest.value(n) for n in outputs]
+    return {v.name: device.to_host(m, SimpleNamespace(shape=v.shape, dtype=v.storage, size=math.prod(v.shape)))
+            for v, m in zip(values, results)}
+
+
+def test_plans_run_on_the_default_opencl_device(opencl) -> None:
+    """What the tests on CUDA use to run nests agrees with the interpreter on OpenCL too."""
+    import ftiny
+
+    device = next(d for d in ftiny.devices() if d.kind == "opencl")
+    for nest in (matmul(21, 4321, 18, "b", epilogue="bias_gradient"), matmul(40, 21, 50, epilogue="in_place")):
+        arrays = data(nest)
+        agree(run_on_device(nest, arrays, device), evaluate_nest(nest, arrays))
 
 
 def agree(got: dict, want: dict) -> None:
@@ -129,13 +183,13 @@ SHAPES = [(37, 29, 53, ""), (37, 29, 53, "a"), (19, 30, 67, "b"), (23, 17, 31, "
           (130, 5, 10, ""), (1, 40, 70, ""), (2, 1, 33, "b"), (33, 64, 64, "ab")]
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", EVERYWHERE)
 @pytest.mark.parametrize("m, k, n, transposed", SHAPES)
 def test_products(m: int, k: int, n: int, transposed: str, target: str) -> None:
     run(matmul(m, k, n, transposed), target)
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", EVERYWHERE)
 @pytest.mark.parametrize("m, k, n, transposed", [(40, 21, 50, ""), (45, 21, 50, "b"), (40, 21, 5, "a")])
 @pytest.mark.parametrize("epilogue", [e for e in EPILOGUES if e])
 def test_epilogues(epilogue: str, m: int, k: int, n: int, transposed: str, target: str) -> None:
@@ -144,14 +198,14 @@ def test_epilogues(epilogue: str, m: int, k: int, n: int, transposed: str, targe
     run(nest, target)
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", EVERYWHERE)
 @pytest.mark.parametrize("dtype", ["float64", "int8", "int32", "int64", "uint16"])
 def test_dtypes(dtype: str, target: str) -> None:
     run(matmul(21, 33, 18, "b", dtype), target)
     run(matmul(21, 33, 40, "", dtype, "bias_relu"), target)
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", EVERYWHERE)
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "int8"])
 def test_narrow_operands_accumulate_wider(dtype: str, target: str) -> None:
     run(matmul(21, 33, 40, "a", dtype, accumulate="int32" if dtype == "int8" else "float32"), target)
@@ -171,28 +225,29 @@ def test_other_vector_widths_and_many_cores(target: str) -> None:
 
 
 @pytest.mark.parametrize("epilogue", ["momentum", "bias_gradient"])
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", EVERYWHERE)
 def test_long_depths_are_split(target: str, epilogue: str) -> None:
     nest = matmul(21, 4321, 18, "a", epilogue=epilogue)
-    scheduled = schedule(nest, TARGETS[target])
+    scheduled = schedule(nest, TARGETS.get(target, CUDA))
     assert any(v.name == "mm_partial" and v.shape[0] > 1 for v in scheduled.scratch)
     run(nest, target)
 
 
 @pytest.mark.parametrize("splits", [1, 3])
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda b: f"{b.rows}x{b.columns}x{b.depth}")
-def test_every_block_of_the_gpu(block, splits: int, monkeypatch) -> None:
+@pytest.mark.parametrize("target", ["gpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_every_block_of_the_gpu(target: str, block, splits: int, monkeypatch) -> None:
     import ftiny.lowering.schedule_contract_cuda as module
 
     monkeypatch.setattr(module, "choose_block", lambda *_: replace(block, splits=splits))
-    run(matmul(141, 75, 150, epilogue="bias_relu"), "gpu")
-    run(matmul(140, 76, 36, "ab", epilogue="momentum"), "gpu")
+    run(matmul(141, 75, 150, epilogue="bias_relu"), target)
+    run(matmul(140, 76, 36, "ab", epilogue="momentum"), target)
 
 
 # ------------------------------------------------------------------ batches and prologues
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", EVERYWHERE)
 @pytest.mark.parametrize("extents", [(5, 7, 3, 6, 10), (3, 33, 20, 40, 2)])
 def test_batches_with_axes_in_any_order(extents: tuple[int, ...], target: str) -> None:
     """y[i, b, j, c] = sum over k of x[b, k, i, c] * w[c, j, b, k]"""
@@ -205,7 +260,7 @@ def test_batches_with_axes_in_any_order(extents: tuple[int, ...], target: str) -
     run(LoopNest("batched", (i, b, j, c), (x, w, y), (), (product, write)), target)
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", EVERYWHERE)
 def test_prologues_gathers_and_flattened_operands(target: str) -> None:
     """rows gathered and rectified on the left; on the right a [4, 5, 6] block read as [20, 6], masked."""
     m, k, n = Axis("m", 35), Axis("k", 20), Axis("n", 6)
@@ -260,21 +315,21 @@ def convolution(what: str, stride: int, pad: int, n=3, h=9, w=11, c=5, o=7, r=3,
     return LoopNest(f"conv_{what}", grid, (*inputs, out), (), (stage, Map((), (Write(out.name, grid, total[()]),))))
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", EVERYWHERE)
 @pytest.mark.parametrize("stride, pad", [(1, 0), (1, 1), (2, 1), (3, 2)])
 @pytest.mark.parametrize("what", ["y", "x", "k"])
 def test_convolutions_and_their_gradients(what: str, stride: int, pad: int, target: str) -> None:
     run(convolution(what, stride, pad), target)
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", EVERYWHERE)
 @pytest.mark.parametrize("stride, dilation", [(1, 2), (2, 2), (2, 3)])
 @pytest.mark.parametrize("what", ["y", "x", "k"])
 def test_dilated_convolutions(what: str, stride: int, dilation: int, target: str) -> None:
     run(convolution(what, stride, 2, dilation=dilation), target)
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", EVERYWHERE)
 @pytest.mark.parametrize("what", ["y", "x", "k"])
 def test_convolutions_of_few_and_many_channels(what: str, target: str) -> None:
     run(convolution(what, 1, 0, n=2, h=14, w=14, c=1, o=32), target)
