@@ -1,7 +1,7 @@
 """The special functions that numpy lacks: erf, erfc, erfinv, lgamma, digamma, vectorised and in double precision.
 
-Input: arrays of any real floating dtype. Output: float64 arrays (erfinv of anything narrower: float32), which the caller
-rounds to its dtype. They are the reference for what the emitted kernels compute.
+Input: arrays of any real floating dtype. Output: float64 arrays (erfinv of anything narrower: float32), which the
+caller rounds to its dtype. They are the reference for what the emitted kernels compute.
 
 Worked example: `erf(np.array([0.0, np.inf]))` is `array([0., 1.])`.
 """
