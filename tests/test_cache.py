@@ -145,9 +145,7 @@ print("right")
 def _environment(**more):
     here = os.path.dirname(os.path.abspath(__file__))
     path = os.pathsep.join([os.path.dirname(here), here, os.environ.get("PYTHONPATH", "")])
-    chosen = {**os.environ, "PYTHONPATH": path, **more}
-    chosen.pop("POCL_CACHE_DIR", None)  # this process's own
-    return chosen
+    return {**os.environ, "PYTHONPATH": path, **more}
 
 
 def _start(directory):

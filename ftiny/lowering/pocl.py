@@ -32,6 +32,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+PREFIX = "ftiny-pocl-"
 WORTH_A_PROCESS = 6  # kernels; a process takes as long to start as about four of them to compile
 SECONDS = 60  # after which a process is given up
 LARGEST_GRID = 65535  # work-items; above, PoCL compiles a kernel anew
@@ -42,8 +43,9 @@ _folder: Path | None = None
 def private_folder() -> Path | None:
     """The folder of this process; None if the user has set POCL_CACHE_DIR, which then stays in charge."""
     global _folder
-    if _folder is None and "POCL_CACHE_DIR" not in os.environ:
-        _folder = Path(tempfile.mkdtemp(prefix="ftiny-pocl-"))
+    given = Path(os.environ.get("POCL_CACHE_DIR", PREFIX)).name
+    if _folder is None and given.startswith(PREFIX):  # unset, or inherited from a process like this one
+        _folder = Path(tempfile.mkdtemp(prefix=PREFIX))
         os.environ["POCL_CACHE_DIR"] = str(_folder)
         atexit.register(_remove, _folder, os.getpid())
     return _folder
@@ -143,13 +145,11 @@ class Worker:
     """A process that builds one program and compiles its kernels."""
 
     def __init__(self, text: str, device_name: str, launches: Sequence[dict[str, Any]]):
-        environment = {k: v for k, v in os.environ.items() if k != "POCL_CACHE_DIR"}
         self.process = subprocess.Popen(
             [sys.executable, "-P", __file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=environment,
         )
         self.order = json.dumps([text, device_name, launches]).encode()
         assert self.process.stdin is not None
