@@ -459,7 +459,7 @@ class kernel:  # noqa: N801
         source: the text, or a dict from dialect ('cuda', 'opencl') to text. It holds one kernel, and may hold functions
             and macros for it. The parameters of the kernel are pointers: to the arguments in order, then to the results
             in order. Arrays are dense and row-major; bool elements are bytes. In CUDA the kernel is `extern "C"`.
-        out: the results, a `ShapeDtypeStruct` or a pytree of them. The kernel has to write every element.
+        out: the results, a `ShapeDtypeStruct` or a list or tuple of them. The kernel has to write every element.
         grid, block: numbers of blocks and of threads in a block (work-groups and work-items), each one int or up to
             three.
         reference: a numpy function of the same arguments and results, for devices whose dialect has no text.
@@ -486,9 +486,12 @@ class kernel:  # noqa: N801
         if reference is not None and not callable(reference):
             raise ArgumentError(located(
                 f"kernel {name}: the reference is a numpy function, not a {type(reference).__name__}"))
+        # No dict: its keys are sorted, so its results would not be in the order in which they are written.
+        described = list(out) if isinstance(out, (list, tuple)) else [out]
+        if not described or not all(hasattr(x, "shape") and hasattr(x, "dtype") for x in described):
+            raise ArgumentError(located(
+                f"kernel {name}: out is a ShapeDtypeStruct, or a list or tuple of at least one, not {str(out)[:60]}"))
         avals, structure = _result_avals(f"kernel {name}", out)
-        if not avals:
-            raise ArgumentError(located(f"kernel {name} has no results: out describes at least one array"))
         launch = _extents(name, "grid", grid), _extents(name, "block", block)
         self._source = UserKernel(name, texts, structure, avals, *launch, reference)
 
