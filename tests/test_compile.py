@@ -15,6 +15,7 @@ import ftiny.numpy as fnp
 from ftiny import folds, indexing
 from ftiny.contraction import Direct, Window, make_spec, transpose_spec
 from ftiny.lowering.compiler import Compiler
+from ftiny.lowering.plan_cache import plan_key
 from ftiny.lowering.profile import debug
 from ftiny.lowering.simplify import simplify
 from ftiny.transforms.control import cond, while_loop
@@ -188,6 +189,27 @@ def test_host_steps_are_logged(capsys):
     with debug(1):
         check_compiled(lambda z: z * z, X.astype(np.complex64))
     assert "on the host: mul" in capsys.readouterr().err
+
+
+def test_a_known_program_is_not_lowered_again(monkeypatch):
+    def function(x):
+        return fnp.cos(x) @ fnp.sin(x).T
+
+    check_compiled(function, X)
+    monkeypatch.setattr(Compiler, "plan", lambda *arguments: pytest.fail("the plan is on disk"))
+    check_compiled(function, X)
+
+
+def test_keys_of_plans_tell_programs_apart():
+    def key(function, *arguments, donated=()):
+        return plan_key(simplify(program_of(function, *arguments)[0]).jaxpr, CPU, donated)
+
+    assert key(lambda x: x * 2, X) == key(lambda y: y * 2, X)
+    others = [key(lambda x: x * 3, X), key(lambda x: x + 2, X), key(lambda x: x * 2, X[:3]), key(lambda x: x * 2, X[0]),
+              key(lambda x: x * 2, X.astype("f8")), key(lambda x: x * 2, X, donated=(0,)),
+              key(lambda x: scan(lambda c, r: (c, r * 2), 0.0, x)[1], X),
+              key(lambda x: scan(lambda c, r: (c, r * 3), 0.0, x)[1], X)]
+    assert len({*others, key(lambda x: x * 2, X)}) == len(others) + 1
 
 
 def test_equal_programs_give_equal_sources():
