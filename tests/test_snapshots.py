@@ -1,6 +1,6 @@
 """The source of a few small programs, in both dialects, as files that a reviewer can read.
 
-When the emitted text changes on purpose: `pytest tests/test_snapshots.py --update-snapshots`, and review the difference.
+When the emitted text changes on purpose run `pytest tests/test_snapshots.py --update-snapshots` and review the change.
 """
 
 from __future__ import annotations
