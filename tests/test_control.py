@@ -235,6 +235,23 @@ def test_cond_in_scan(make):
     agree(lambda m: m.jit(m.vmap(make(m, m.jit(mixed(m))), (None, 0))), C, BATCH)
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda m: lambda w, xs, c: m.grad(recurrent(m), (0, 1, 2))(w, xs, c),
+        lambda m: lambda w, xs, c: m.vmap(powers(m), (0, None, None))(m.np.arange(4), c, w[0]),
+        lambda m: lambda w, xs, c: m.lax.cond(w[0, 0] > 0, lambda: m.np.sum(w), lambda: m.np.sum(xs)),
+        lambda m: lambda w, xs, c: m.grad(mixed(m), (0, 1))(c, xs),
+        lambda m: lambda w, xs, c: m.lax.scan(lambda c, x: (c + x, c * x), c, xs[:0]),
+        lambda m: lambda w, xs, c: m.lax.scan(lambda c, x: (c * x + w[0], x), w[0], w[0] + xs),
+    ],
+    ids=range(6),
+)
+def test_compiled_loops(make, compiled):
+    with ftiny.device(compiled):
+        agree(lambda m: m.jit(make(m)), W, XS, C)
+
+
 def test_collectives_in_loops():
     agree(lambda m: m.vmap(lambda x: m.lax.fori_loop(0, 3, lambda i, c: c + m.lax.psum(c, "i"), x), axis_name="i"), XS)
     agree(lambda m: m.vmap(lambda x: m.lax.cond(True, lambda x: m.lax.psum(x, "i"), lambda x: x, x), axis_name="i"), XS)

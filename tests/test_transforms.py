@@ -263,6 +263,14 @@ def test_random_compositions(seed):
     agree(make, X * 0.5, Y * 0.5, rtol=2e-3, atol=2e-3)
 
 
+@pytest.mark.parametrize("seed", [1, 16, 26, 58, 90, 200, 212, 241])
+def test_random_compositions_compiled(seed, compiled):
+    make, name = compose(seed)
+    print(name)
+    with ftiny.device(compiled):
+        agree(lambda m: m.jit(make(m)), X * 0.5, Y * 0.5, rtol=2e-3, atol=2e-3)
+
+
 # ---- custom rules ---------------------------------------------------------------------------------------------------
 
 
