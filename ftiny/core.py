@@ -159,7 +159,7 @@ NO_EFFECTS: frozenset[str] = frozenset()
 def literal(value, dtype: np.dtype | None = None) -> Literal:
     """A `Literal` of a Python or numpy scalar, in the given dtype (default: its own)."""
     d = dtype or get_aval(value).dtype
-    return Literal(np.asarray(value, d)[()], Aval((), d))
+    return Literal(np.asarray(value, d).reshape(1)[0], Aval((), d))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

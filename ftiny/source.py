@@ -63,7 +63,7 @@ def current_source() -> Source:
     if inherited is not None and not _state.transforms:
         return inherited
     if inherited is not None:
-        place: tuple = (inherited.file, inherited.line, inherited.function, inherited.name_path)
+        place = (inherited.file, inherited.line, inherited.function, inherited.name_path)
         stack = tuple(dict.fromkeys(inherited.transforms + _state.transforms))
     else:
         frame = user_frame()
@@ -71,7 +71,7 @@ def current_source() -> Source:
         stack = _state.transforms
     key = (*place, stack)
     if key not in _known:  # one object per place, so that sets of sources stay small
-        _known[key] = Source(*place, transforms=stack)
+        _known[key] = Source(*place, stack)
     return _known[key]
 
 

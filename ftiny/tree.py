@@ -123,7 +123,7 @@ def register_dataclass(cls: type, data_fields=None, meta_fields=()) -> type:
     def from_children(aux, children):
         return cls(**dict(zip(meta, aux)), **dict(zip(data, children)))
 
-    optree.register_pytree_node(cls, to_children, from_children, namespace=NAMESPACE)
+    optree.register_pytree_node(cls, to_children, from_children, namespace=NAMESPACE)  # type: ignore[arg-type]
     return cls
 
 
