@@ -59,7 +59,7 @@ for name in ("shift_left", "shift_right_logical", "shift_right_arithmetic"):
 row("lax.population_count", "i32[7]; u8[5]")
 row("lax.clz", "i32[7]; u32[5]")
 row("lax.select", "bool[3,5] f32[3,5] f32[3,5]; bool[4] i32[4] i32[4]")
-row("lax.clamp", "f32[]@small f32[3,5] f32[]@above_one", smooth=False)
+row("lax.clamp", "f32[3,5]@small f32[3,5] f32[3,5]@above_one", smooth=False)
 row(
     "lax.convert_element_type",
     "f32[3,5]; i32[4]; f32[15]!",
@@ -326,3 +326,36 @@ RANDOM = {
 for name, call in RANDOM.items():
     row(f"random.{name}", "", lambda m, call=call: call(m.random, m.random.PRNGKey(5)), vmap=False, tolerance=2e-5)
 row("random.uniform:traced key", "u32[2]<900", lambda m, k: m.random.uniform(k, (4,)))
+for name in ("cauchy", "logistic"):
+    row(
+        f"random.{name}",
+        "",
+        lambda m, name=name: getattr(m.random, name)(m.random.PRNGKey(5), (9,)),
+        vmap=False,
+        tolerance=1e-4,
+    )
+row("nn.identity", "f32[3,5]; i32[2]")
+row("nn.squareplus", UNARY)
+row("nn.sparse_plus", UNARY, smooth=False)
+row("lax.reciprocal", UNARY, domain=(0.2, 3.0))
+row("lax.select_n", "bool[3,5] f32[3,5] f32[3,5]; i32[4]<3 f32[4] f32[4] f32[4]")
+row("lax.full", "", lambda m: [m.lax.full((2, 3), 1.5), m.lax.full((), 2, "int8")], vmap=False)
+row("lax.full_like", "f32[3,5]; i32[2]", lambda m, x: m.lax.full_like(x, 2), grad=False, vmap=False)
+row(
+    "lax.index_take",
+    "f32[5,3] i32[4]<5",
+    lambda m, x, i: m.lax.index_take(x, (i,), (0,)),
+    jax=lambda m, x, i: m.numpy.take(x, i, axis=0),
+)
+row(
+    "lax.conv_with_general_padding",
+    "f32[1,2,7,6] f32[3,2,3,2]",
+    lambda m, x, w: m.lax.conv_with_general_padding(x, w, (1, 2), ((1, 0), (0, 2)), (1, 1), (2, 1)),
+    tolerance=5e-5,
+)
+row(
+    "lax.conv_general_dilated_patches",
+    "f32[1,2,7,6]",
+    lambda m, x: m.lax.conv_general_dilated_patches(x, (3, 2), (2, 1), "SAME"),
+    tolerance=5e-5,
+)

@@ -419,3 +419,27 @@ for method in ("set", "add", "multiply", "min", "max", "subtract", "divide"):
     )
 row("at:add repeated", "f32[5] i32[4]<3 f32[4]", lambda m, x, i, v: m.numpy.asarray(x).at[i].add(v))
 row("at:get", "f32[5] i32[4]<8", lambda m, x, i: m.numpy.asarray(x).at[i].get(mode="fill", fill_value=0.5))
+row(
+    "numpy.compress",
+    "f32[3,5]",
+    lambda m, x: m.numpy.compress(np.array([True, False, True]), x, axis=0),
+    jax=lambda m, x: x[::2],
+    vmap=False,
+)
+row(
+    "numpy.extract",
+    "f32[4]",
+    lambda m, x: m.numpy.extract(np.array([True, False, True, True]), x),
+    vmap=False,
+    jax=lambda m, x: x[np.array([0, 2, 3])],
+)
+row("numpy.empty", "", lambda m: m.numpy.empty((2, 3)) * 0, vmap=False)
+row("numpy.histogram", "f32[30]", lambda m, x: m.numpy.histogram(x, bins=5, range=(-2.0, 2.0)), grad=False)
+row(
+    "numpy.logsumexp", "f32[3,5]", lambda m, x: m.numpy.logsumexp(x, axis=1), jax=lambda m, x: m.nn.logsumexp(x, axis=1)
+)
+row("numpy.polyval", "f32[4] f32[3,5]")
+row("numpy.vecdot", "f32[3,5] f32[3,5]; f32[5] f32[5]", tolerance=2e-5)
+row("numpy.top_k", "f32[3,7]", lambda m, x: m.numpy.top_k(x, 3), jax=lambda m, x: m.lax.top_k(x, 3), smooth=False)
+row("numpy.ix_", "f32[4,5]", lambda m, x: m.numpy.asarray(x)[m.numpy.ix_(np.array([0, 2]), np.array([1, 3, 4]))])
+row("numpy.unique", "i32[9]<4", lambda m, x: m.numpy.unique(x, size=6, fill_value=9), vmap=False)
