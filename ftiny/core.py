@@ -636,7 +636,8 @@ def format_jaxpr(jaxpr: Jaxpr, indent: str = "") -> str:
     for eqn in jaxpr.eqns:
         outs = " ".join(map(name.typed, eqn.outputs))
         operation = _format_operation(eqn, indent + "    ")
-        lines.append(f"    {outs} = {operation} {' '.join(map(name, eqn.inputs))}".rstrip())
+        line = f"    {outs} = {operation}" if outs else f"    {operation}"
+        lines.append(f"{line} {' '.join(map(name, eqn.inputs))}".rstrip())
     results = ", ".join(map(name, jaxpr.outputs))
     lines.append(f"  in ({results}{',' if len(jaxpr.outputs) == 1 else ''}) }}")
     return ("\n" + indent).join(lines)
