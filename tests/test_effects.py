@@ -10,7 +10,7 @@ import pytest
 import ftiny
 import ftiny.numpy as fnp
 from ftiny import core, errors, lax
-from ftiny.effects import HostFunction, UserKernel, host_call_p, kernel_p
+from ftiny.effects import VMAP_METHODS, HostFunction, UserKernel, host_call_p, kernel_p
 from ftiny.lowering.compiler import Compiler
 from ftiny.lowering.plan_types import Graph, HostCall, check_plan, plan_to_json
 from ftiny.lowering.simplify import simplify
@@ -99,6 +99,8 @@ def test_dead_and_equal_pure_calls_are_removed():
 
 def test_pure_callback_prints_its_function():
     assert "host_call[function=pure_callback(sin)" in str(ftiny.make_jaxpr(sine)(X))
+    printing = ftiny.make_jaxpr(lambda x: ftiny.debug.print("{}", x))(X)
+    assert "\n    host_call[function=debug.print('{}') ordered=False] a\n" in str(printing)
 
 
 @pytest.mark.parametrize("method,shapes", [
@@ -116,6 +118,24 @@ def test_vmap_methods(method, shapes, jitted):
     found = (ftiny.jit(function) if jitted else function)(X[:2], X)
     np.testing.assert_allclose(found, X[:2, None] * X)
     assert seen == shapes
+
+
+@pytest.mark.parametrize("method", VMAP_METHODS[:3])  # the legacy one has no nested form
+def test_vmap_methods_are_those_of_jax(method):
+    import jax
+
+    def calls(library, struct):
+        seen = []
+
+        def outer(a, x):
+            seen.append((np.shape(a), np.shape(x)))
+            return np.asarray(a)[..., None] * np.asarray(x)
+
+        one = lambda a, x: library.pure_callback(outer, struct((3,), np.float32), a, x, vmap_method=method)
+        found = library.jit(library.vmap(library.vmap(one, (None, 0)), (0, None)))(X[:2], MATRIX)
+        return np.asarray(found).tolist(), sorted(seen)
+
+    assert calls(ftiny, ftiny.ShapeDtypeStruct) == calls(jax, jax.ShapeDtypeStruct)
 
 
 def test_nested_vmap_of_a_pure_callback():
