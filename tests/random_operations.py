@@ -521,7 +521,7 @@ def matmul(g):
         g.emit(f"{x.name} @ {y.name}", [x, y], (*x.shape[:-1], y.shape[1]), x.dtype, bound * y.bound)
     elif z and g.chance(0.7):
         g.emit(f"np.dot({x.name}, {z.name})", [x, z], x.shape[:-1], x.dtype, bound * z.bound)
-    elif x.size <= 600:
+    elif x.size * x.shape[-2] <= 40_000 * max(inner, 1):
         g.emit(
             f"np.matmul({x.name}, np.swapaxes({x.name}, -1, -2))",
             [x],
@@ -534,7 +534,7 @@ def matmul(g):
 @operation(1.2)
 def einsum(g):
     """A product of a value with itself or another one of its shape in einsum notation."""
-    x = g.a_float(lambda v: v.ndim in (1, 2, 3) and v.size <= 600)
+    x = g.a_float(lambda v: v.ndim in (1, 2, 3) and v.size <= 40_000)
     y = x and g.a_float(lambda v: v.dtype == x.dtype and v.shape == x.shape)
     if not y:
         return

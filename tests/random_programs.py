@@ -36,7 +36,9 @@ FLOATS = ("float32", "float64", "float16", "bfloat16")
 INTS = ("int32", "uint8", "int8", "uint32")
 EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 EXTENTS = (1, 2, 3, 4, 5, 7, 8, 13, 17, 33)
-MOST_ELEMENTS = 3000
+LARGE_EXTENTS = (1, 8, 31, 64, 65, 96, 130, 257)  # round the sizes of tiles and blocks
+MOST_ELEMENTS = {False: 750, True: 40_000}  # of an input, by whether the program is a large one
+MOST_OF_A_RESULT = 100_000
 
 
 def numpy_dtype(name: str) -> numpy.dtype:
@@ -151,8 +153,9 @@ class Program:
 def _draw(rng, value: Value) -> numpy.ndarray:
     dtype = numpy_dtype(value.dtype)
     if value.is_float:
-        # Steps of 1/1024 times a shuffled index are exact in float32 and distinct; 16-bit floats may repeat.
-        grid = rng.permutation(MOST_ELEMENTS + 1)[: value.size] / (MOST_ELEMENTS / 4) - 2
+        # A shuffled grid is distinct in float32; 16-bit floats may repeat.
+        count = max(value.size, 3000)
+        grid = rng.permutation(count + 1)[: value.size] / (count / 4) - 2
         return grid.reshape(value.shape).astype(numpy.float32).astype(dtype)
     if value.dtype == "bool":
         return numpy.asarray(rng.integers(0, 2, value.shape), bool)
@@ -219,14 +222,15 @@ class Generator:
         self.number_of_inputs += 1
         return value
 
-    def emit(self, text: str, reads, shape, dtype, bound=2.0, exact=False, distinct=False) -> Value:
-        """A new line; what has grown above 8 is passed through tanh."""
+    def emit(self, text: str, reads, shape, dtype, bound=2.0, exact=False, distinct=False) -> None:
+        """A new line, unless the result is too large; what has grown above 8 is passed through tanh."""
+        if math.prod(shape) > MOST_OF_A_RESULT:
+            return
         if dtype in FLOATS and bound > 8 and not exact:
             text, bound, distinct = f"np.tanh({text})", 1.0, False
         value = Value(self.fresh(), tuple(shape), dtype, bound, exact, distinct)
         self.values.append(value)
         self.steps.append(Step(value, text, tuple(dict.fromkeys(r.name for r in reads))))
-        return value
 
 
 def generate(seed: int) -> Program:
@@ -238,10 +242,11 @@ def generate(seed: int) -> Program:
     floats = ("float64",) if rng.random() < 0.15 else ("float32",)
     if rng.random() < 0.15:
         floats += (str(rng.choice(["float16", "bfloat16"])),)
+    large = bool(rng.random() < 0.1)
     for _ in range(int(rng.integers(1, 4))):
-        generator.add_input(_random_shape(rng), str(rng.choice(floats)))
+        generator.add_input(_random_shape(rng, large), str(rng.choice(floats)))
     if rng.random() < 0.35:
-        generator.add_input(_random_shape(rng), str(rng.choice([*INTS, "int32", "bool"])))
+        generator.add_input(_random_shape(rng, False), str(rng.choice([*INTS, "int32", "bool"])))
     wanted = 3 + int(12.99 * rng.random() ** 2)  # 3 to 15, the short ones more often
     names, weights = zip(*((operation, operation.weight) for operation in OPERATIONS))
     chances = numpy.array(weights) / sum(weights)
@@ -254,12 +259,12 @@ def generate(seed: int) -> Program:
     return Program(seed, tuple(generator.values[: generator.number_of_inputs]), tuple(generator.steps), outputs)
 
 
-def _random_shape(rng) -> tuple[int, ...]:
-    ndim = int(rng.choice([0, 1, 2, 3, 4], p=[0.08, 0.22, 0.4, 0.22, 0.08]))
+def _random_shape(rng, large: bool) -> tuple[int, ...]:
+    ndim = int(rng.choice([0, 1, 2, 3, 4], p=[0, 0.2, 0.6, 0.2, 0] if large else [0.08, 0.22, 0.4, 0.22, 0.08]))
     shape: list[int] = []
     for _ in range(ndim):
-        extent = 0 if rng.random() < 0.015 else int(rng.choice(EXTENTS))
-        shape.append(extent if math.prod(shape) * extent <= MOST_ELEMENTS // 4 else 2)
+        extent = 0 if rng.random() < 0.015 else int(rng.choice(LARGE_EXTENTS if large else EXTENTS))
+        shape.append(extent if math.prod(shape) * extent <= MOST_ELEMENTS[large] else 2)
     return tuple(shape)
 
 
