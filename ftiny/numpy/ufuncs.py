@@ -404,7 +404,9 @@ def logaddexp(x, y, /):
     x, y = promote("logaddexp", x, y, inexact=True)
     larger = primitives.minmax(x, y, op="max")
     difference = _subtract(x, y)
-    spread = primitives.math(primitives.math(primitives.math(difference, fn="abs"), fn="neg"), fn="exp")
+    # -|x - y|, with the derivative of a tie halved like that of `larger`.
+    apart = _subtract(primitives.minmax(x, y, op="min"), larger)
+    spread = primitives.math(apart, fn="exp")
     # Equal infinities have no difference; their sum (or any NaN) is the answer.
     return _select(isnan(difference), primitives.add(x, y), primitives.add(larger, primitives.math(spread, fn="log1p")))
 
