@@ -200,6 +200,24 @@ def test_derivatives(name):
         assert_close(found, right, 1e7 * loose, f"{what} of {name}", same_dtype=False)
 
 
+AT_ZERO = [name for name in DIFFERENTIABLE if name.startswith("nn.") and len(BY_NAME[name].samples[0]) == 1]
+AT_ZERO += ["numpy.abs", "numpy.sinc", "numpy.square", "numpy.expm1", "numpy.tanh", "numpy.arcsinh"]
+
+
+def test_derivatives_at_zero():
+    """Zeros are everywhere in practice (biases, padding), and that is where functions have their corners."""
+    x = np.zeros((2, 4), np.float32)
+
+    def gradients(library):
+        def loss(row):
+            return lambda x: sum(library.numpy.sum(out) for out in row.run(library, x) if is_float(out))
+
+        return [library.grad(loss(BY_NAME[name]))(x) for name in AT_ZERO]
+
+    for name, found, wanted in zip(AT_ZERO, gradients(oracle.ftiny_library()), gradients(oracle.jax_library())):
+        assert_close([found], [wanted], 1e-5, f"derivative of {name} at zero")
+
+
 # ---- vmap -----------------------------------------------------------------------------------------------------
 
 
