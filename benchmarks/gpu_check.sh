@@ -1,37 +1,42 @@
 #!/usr/bin/env bash
-# One call on a machine with an NVIDIA GPU answers everything: the CUDA tests, the random programs, the examples and the
-# benchmark table beside jax and torch. Results go to $OUT (default: benchmarks/results/gpu).
+# One call on a machine with an NVIDIA GPU answers everything: the CUDA tests, the examples, the benchmark table beside
+# jax and torch, and 2,000 random programs. Results go to $OUT (default: benchmarks/results/gpu).
 #
-#   benchmarks/gpu_check.sh [tests] [fuzz] [examples] [table]      no names: all of them
+#   benchmarks/gpu_check.sh [tests] [examples] [table] [fuzz]      no names: all of them
+#
+# CASES chooses the cases of the table, JOBS the processes for tests and random programs (default: all but two cores).
 set -u
 cd "$(dirname "$0")/.."
 OUT=${OUT:-benchmarks/results/gpu}
 mkdir -p "$OUT"
 PARTS=${*:-tests examples table fuzz}
-CASES=${CASES:-mlp_b128,mnist_conv,mem,matmul_f32_4096,conv64_f32_fwd,conv64_f32_dx,conv64_f32_dw,dispatch}
+CASES=${CASES:-mlp_b128,mnist_conv,mem,matmul_f32_4096,matmul_bf16_4096,conv64_f32_*,conv256_f32_*,dispatch,lstm}
+JOBS=${JOBS:-$(($(nproc) > 3 ? $(nproc) - 2 : 1))}
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
-export FTINY_DEVICE=cuda
+export FTINY_DEVICE=cuda FTINY_CACHE_DIR=${FTINY_CACHE_DIR:-$(mktemp -d)}
 status=0
 
 has() { [[ " $PARTS " == *" $1 "* ]]; }
 
-nvidia-smi --query-gpu=name,driver_version --format=csv,noheader || exit 1
+nvidia-smi --query-gpu=name,driver_version --format=csv,noheader | tee "$OUT/gpu.txt" || exit 1
 if has tests; then
-  timeout 240 python3 -m pytest -q -x --maxfail=20 -m gpu tests 2>&1 | tail -40 | tee "$OUT/tests.txt"
-  [ "${PIPESTATUS[0]}" = 0 ] || status=1
+  timeout 240 python3 -m pytest -q -n "$JOBS" --maxfail=40 -m gpu tests >"$OUT/tests.txt" 2>&1 || status=1
+  grep -v -i "benchmark\|warner\|bringing up" "$OUT/tests.txt" | tail -40
 fi
 if has examples; then
-  timeout 120 python3 examples/mnist_mlp.py --steps 2000 2>&1 | tail -8 | tee "$OUT/mnist_mlp.txt"
-  timeout 120 python3 examples/mnist_conv.py --steps 3000 2>&1 | tail -8 | tee "$OUT/mnist_conv.txt"
+  timeout 120 python3 examples/mnist_mlp.py --steps 2000 2>&1 | tail -6 | tee "$OUT/mnist_mlp.txt"
+  timeout 120 python3 examples/mnist_conv.py --steps 3000 2>&1 | tail -6 | tee "$OUT/mnist_conv.txt"
 fi
 if has table; then
   for peer in ftiny jax torch; do
-    timeout 200 python3 benchmarks/peers.py --peer $peer --suite gpu --only "$CASES" --fast --case-seconds 3 --budget 170 \
-      --json "$OUT/$peer.json" --log "$OUT/$peer.log" | tail -40
+    timeout 200 python3 benchmarks/peers.py --peer $peer --suite gpu --only "$CASES" --fast --case-seconds 2 --budget 150 \
+      --json "$OUT/$peer.json" --log "$OUT/$peer.log" >"$OUT/$peer.txt"
+    tail -1 "$OUT/$peer.txt"
   done
   python3 benchmarks/table.py "$OUT/table.md" "$OUT"/{ftiny,jax,torch}.json
 fi
 if has fuzz; then
-  timeout 300 python3 tests/random_programs.py --device cuda --seeds 0:2000 2>&1 | tail -15 | tee "$OUT/fuzz.txt"
+  timeout 300 python3 tests/random_programs.py --device cuda --seeds 0:2000 --jobs "$JOBS" >"$OUT/fuzz.txt" 2>&1 || status=1
+  tail -15 "$OUT/fuzz.txt"
 fi
 exit $status
