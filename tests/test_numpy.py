@@ -500,3 +500,10 @@ def test_errors_name_the_operands():
         with pytest.raises(error, match=message) as caught:
             run()
         assert "test_numpy.py" in str(caught.value) or error is DtypeError
+
+
+def test_logaddexp_is_smooth_at_a_tie():
+    """softplus is logaddexp with zero: its first derivative at zero is 1/2, its second 1/4."""
+    softplus = lambda x: fnp.logaddexp(x, 0.0)
+    assert float(ftiny.grad(softplus)(0.0)) == 0.5
+    assert float(ftiny.grad(ftiny.grad(softplus))(0.0)) == 0.25

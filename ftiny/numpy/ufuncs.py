@@ -30,6 +30,7 @@ from ftiny.numpy.common import (
     same_shape,
 )
 from ftiny.source import located
+from ftiny.transforms.custom import custom_jvp
 
 # ---- tables: the functions that are one primitive --------------------------------------------------------------
 
@@ -401,14 +402,26 @@ def log10(x, /):
 
 def logaddexp(x, y, /):
     """Elementwise log(exp(x) + exp(y)), without overflow."""
-    x, y = promote("logaddexp", x, y, inexact=True)
+    return _logaddexp(*promote("logaddexp", x, y, inexact=True))
+
+
+@custom_jvp
+def _logaddexp(x, y):
     larger = primitives.minmax(x, y, op="max")
     difference = _subtract(x, y)
-    # -|x - y|, with the derivative of a tie halved like that of `larger`.
-    apart = _subtract(primitives.minmax(x, y, op="min"), larger)
-    spread = primitives.math(apart, fn="exp")
+    spread = primitives.math(primitives.math(primitives.math(difference, fn="abs"), fn="neg"), fn="exp")
     # Equal infinities have no difference; their sum (or any NaN) is the answer.
     return _select(isnan(difference), primitives.add(x, y), primitives.add(larger, primitives.math(spread, fn="log1p")))
+
+
+@_logaddexp.defjvp
+def _logaddexp_jvp(primals, tangents):
+    """dx*logistic(x - y) + dy*logistic(y - x): smooth at a tie, where the rule of the maximum would not be."""
+    (x, y), (dx, dy) = primals, tangents
+    difference = _subtract(x, y)
+    share = primitives.math(difference, fn="logistic")
+    rest = primitives.math(primitives.math(difference, fn="neg"), fn="logistic")
+    return _logaddexp(x, y), primitives.add(primitives.mul(dx, share), primitives.mul(dy, rest))
 
 
 def logaddexp2(x, y, /):
