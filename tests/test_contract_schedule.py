@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 from running import CPU, CUDA, GPU, SCALAR, run_opencl, sources
 
+import ftiny
+import ftiny.lax
+from ftiny.lowering.compiler import Compiler
 from ftiny.lowering.emit_c import emit
 from ftiny.lowering.expr import (
     Axis,
@@ -30,11 +33,23 @@ from ftiny.lowering.expr import (
 from ftiny.lowering.index import simplify
 from ftiny.lowering.loops import LoopNest, Map, Value, Write, check_nest, fold
 from ftiny.lowering.loops_interpreter import evaluate_nest
-from ftiny.lowering.plan_types import Arena, Argument, Buffer, Donated, Graph, Launch, Plan, Pointer, Result
+from ftiny.lowering.plan_types import (
+    Arena,
+    Argument,
+    Buffer,
+    Donated,
+    Graph,
+    Launch,
+    Plan,
+    Pointer,
+    Result,
+    nested_plans,
+)
 from ftiny.lowering.schedule import schedule
 from ftiny.lowering.schedule_contract import contraction_of
 from ftiny.lowering.schedule_contract_cuda import BLOCKS, schedule_block, schedule_cuda
 from ftiny.lowering.schedule_contract_operands import direct, joined_axes, materialised
+from ftiny.lowering.simplify import simplify as simplify_program
 
 F32 = np.dtype(np.float32)
 TARGETS = {"cpu": CPU, "gpu": GPU}
@@ -416,3 +431,17 @@ def test_wide_accesses_where_operands_are_aligned() -> None:
     text = sources(matmul(1024, 512, 1024), CUDA)[0].text
     for wide in ("(const float4*)(a", "(const float4*)(b", "(const float4*)(left_tile_", "*(float4*)(right_tile_"):
         assert wide in text
+
+
+@pytest.mark.parametrize(("length", "wide"), [(4096, True), (4097, False)])
+def test_slices_of_a_scan_are_read_wide_only_where_all_of_them_are_aligned(length: int, wide: bool) -> None:
+    """The second slice of 4097 elements starts at an address that no 16-byte access may have."""
+    def total(xs, w):
+        return ftiny.lax.scan(lambda c, x: (c + x[:4096].reshape(64, 64) @ w, None), w, xs)[0]
+
+    with ftiny.device("numpy"):
+        jaxpr = ftiny.make_jaxpr(total)(np.zeros((3, length), np.float32), np.zeros((64, 64), np.float32))
+    plans = nested_plans(Compiler(CUDA).plan(simplify_program(jaxpr.close_over()).jaxpr))
+    (product,) = (k for plan in plans for k in plan.kernels if k.name.startswith("contract"))
+    assert sorted(p.aligned for p in product.params) == [wide, *[True] * (len(product.params) - 1)]
+    assert product.text.count("= *(const float4*)(a") == 1 + wide

@@ -2,7 +2,7 @@
 
 Input and output: `Kernel`. A vector variable becomes one scalar per lane; a vector load of 2 or 4
 neighbours at an aligned offset becomes a `WideLoad`, such a store a `WideStore`; other vector accesses
-become one access per lane. Pointers are assumed to be aligned to 16 bytes.
+become one access per lane. Wide accesses are made of `aligned` parameters only.
 
 Worked example: `s: float32x4 = x[4*i + ramp(4)]` becomes `s.0, s.1, s.2, s.3 = wide x[4*i]`.
 """
@@ -16,6 +16,7 @@ import numpy as np
 from ftiny.lowering.expr import Expr, const, load_guard, load_index, rebuild, topological, variable
 from ftiny.lowering.index import coefficient, multiple_of, simplify
 from ftiny.lowering.kernel import (
+    WIDE_BYTES,
     Assign,
     Declare,
     DeclareArray,
@@ -47,7 +48,7 @@ class _Scalariser:
         self.storage = {p.name: p.dtype for p in kernel.params if p.kind == "pointer"}
         self.storage |= {s.name: s.dtype for s in walk(kernel.body) if isinstance(s, DeclareArray)}
         # Private arrays start wherever the compiler puts them.
-        self.aligned = {p.name for p in kernel.params if p.kind == "pointer"}
+        self.aligned = {p.name for p in kernel.params if p.kind == "pointer" and p.aligned}
         self.aligned |= {s.name for s in walk(kernel.body) if isinstance(s, DeclareArray) and s.scope == "shared"}
         self.count = 0
 
@@ -98,7 +99,7 @@ class _Scalariser:
         storage = self.storage[buffer]
         if lanes not in (2, 4) or buffer not in self.aligned or storage.itemsize < 4 or storage.kind not in "iuf":
             return None
-        if storage.itemsize * lanes > 16 or coefficient(offset, ramp(lanes)) != 1:
+        if storage.itemsize * lanes > WIDE_BYTES or coefficient(offset, ramp(lanes)) != 1:
             return None
         base = self.lane(offset, 0, {})
         return base if self.widths.of(base) == 1 and multiple_of(base) % lanes == 0 else None

@@ -26,6 +26,8 @@ from ftiny.lowering.plan_types import KernelParam
 
 Param = KernelParam
 
+WIDE_BYTES = 16  # the widest access of a thread, and what it must be aligned to
+
 
 class KernelError(ValueError):
     """A kernel that breaks an invariant of this module: a fault of a schedule."""

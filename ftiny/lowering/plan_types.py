@@ -21,7 +21,9 @@ Rules of a plan (`check_plan` tests them):
 - `Argument` and `Constant` buffers are never written; `Donated(i)` is the memory of argument i, written in place;
 - launches of one graph may run at the same time unless one writes what another reads or writes, and otherwise
   keep their order;
-- plans inside `Loop` and `Branch` get their arguments, results and arena as ranges of the outer plan's buffers.
+- plans inside `Loop` and `Branch` get their arguments, results and arena as ranges of the outer plan's buffers: a
+  slice of k bytes starts at a multiple of k, so only a buffer whose bytes are a multiple of 16 is sure to start at
+  one (every other memory does).
 """
 
 from __future__ import annotations
@@ -142,12 +144,14 @@ def short_dtype(dtype: numpy.dtype) -> str:
 @dataclass(frozen=True)
 class KernelParam:
     """One parameter of a kernel's signature; the same fields as `kernel.Param`, which may stand in its place.
-    A pointer that is `written` may also be read."""
+    A pointer that is `written` may also be read; one that is not `aligned` may start at any element, others start
+    at multiples of 16 bytes."""
 
     name: str
     dtype: numpy.dtype
     kind: str = "pointer"
     written: bool = False
+    aligned: bool = True
 
 
 @dataclass(frozen=True)
@@ -631,7 +635,7 @@ def nested_plans(plan: Plan) -> Iterator[Plan]:
 
 # ---------------------------------------------------------------- JSON
 
-FORMAT = 2  # raised whenever the fields of the types above change
+FORMAT = 3  # raised whenever the fields of the types above change
 
 
 def plan_to_json(plan: Plan) -> str:

@@ -12,11 +12,12 @@ rows, each row folded in vectors of 16; layernorm backward gives two, the second
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from ftiny.lowering.expr import Axis, Expr, loads
-from ftiny.lowering.kernel import Kernel
+from ftiny.lowering.kernel import WIDE_BYTES, Kernel, Param
 from ftiny.lowering.loops import Fold, LoopNest, Map, Stage, Value, check_nest, folds_grid, stage_roots, writes_of
 
 
@@ -33,6 +34,13 @@ class Scheduled:
 
     def __str__(self) -> str:
         return "\n".join([*(str(k) for k in self.kernels), *(f"scratch {v}" for v in self.scratch)])
+
+
+def parameter(value: Value, written: bool) -> Param:
+    """The parameter that stands for an argument or a scratch array. An array may be a slice of another one, at a
+    multiple of its own size (`plan_types.py`), which decides whether wide accesses to it are aligned."""
+    aligned = math.prod(value.shape) * value.memory.itemsize % WIDE_BYTES == 0
+    return Param(value.name, value.memory, "pointer", written, aligned)
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ from ftiny.lowering.kernel import (
     group,
     ramp,
 )
+from ftiny.lowering.schedule import parameter
 from ftiny.lowering.schedule_contract import (
     Contraction,
     axis_terms,
@@ -313,7 +314,7 @@ class _Writer:
         names = [self.tile.vector.value.name, self.tile.row.value.name]
         names += [n.attr[0] for w in self.contraction.writes for n in loads(w.roots()) if n.attr[1]]
         names = list(dict.fromkeys([*names, *written]))
-        return tuple(Param(n, self.contraction_value(n).storage, "pointer", n in written) for n in names)
+        return tuple(parameter(self.contraction_value(n), n in written) for n in names)
 
     def _outer_place(self) -> dict[Axis, Expr]:
         """Batch axes, panel and part of the depth, from the work-item's number."""

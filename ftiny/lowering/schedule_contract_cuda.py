@@ -55,6 +55,7 @@ from ftiny.lowering.kernel import (
     local,
     ramp,
 )
+from ftiny.lowering.schedule import parameter
 from ftiny.lowering.schedule_contract import (
     Contraction,
     axis_terms,
@@ -352,7 +353,7 @@ class _Writer:
         roots = [contraction.left, contraction.right, *(r for w in contraction.writes for r in w.roots())]
         names = [n.attr[0] for n in loads(roots) if n.attr[0] != contraction.state.name]
         names = list(dict.fromkeys([*names, *written]))
-        return tuple(Param(n, np.dtype(contraction.value(n).storage), "pointer", n in written) for n in names)
+        return tuple(parameter(contraction.value(n), n in written) for n in names)
 
     def _body(self) -> Iterator[Stmt]:
         block, dtype = self.block, self.dtype

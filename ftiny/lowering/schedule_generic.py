@@ -25,7 +25,6 @@ from ftiny.lowering.kernel import (
     For,
     If,
     Kernel,
-    Param,
     Stmt,
     Store,
     group,
@@ -34,7 +33,7 @@ from ftiny.lowering.kernel import (
     walk,
 )
 from ftiny.lowering.loops import Fold, LoopNest, Stage, Value, Write, stage_roots, writes_of
-from ftiny.lowering.schedule import Phase, Scheduled
+from ftiny.lowering.schedule import Phase, Scheduled, parameter
 from ftiny.lowering.schedule_body import Body, Converter, Names, Place
 from ftiny.lowering.schedule_merge import merge_local, merged_nest
 from ftiny.lowering.schedule_pieces import cut_fold, cut_scan
@@ -259,7 +258,7 @@ def finish_kernel(context: Context, statements: list[Stmt], worker: Worker, stag
     body = hoist_arrays(statements)
     used, written = touched(body)
     known = {v.name: v for v in (*nest.arguments, *context.scratch)}
-    params = tuple(Param(n, v.memory, "pointer", n in written) for n, v in known.items() if n in used)
+    params = tuple(parameter(v, n in written) for n, v in known.items() if n in used)
     flops, volume = cost(nest, stages)
     context.kernels.append(Kernel(name, params, worker.grid, worker.block, body, flops, volume, nest.equations))
 
