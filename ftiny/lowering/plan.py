@@ -131,6 +131,8 @@ class Planner:
         self._results: dict[Var, int] = {}
         self._taken: set[int] = set()
         self._number_results(items)
+        self._positions = {var: position for position, var in enumerate(jaxpr.inputs)}
+        self._outputs = {atom for atom in jaxpr.outputs if isinstance(atom, Var)}
         for position, var in enumerate(jaxpr.inputs):
             self._add(f"x{position}", var.aval, Argument(position), var)
 
@@ -184,9 +186,9 @@ class Planner:
 
     def _result_owner(self, number: int, var: Var) -> Owner:
         for read, written in self._in_place:
-            if written is not var or read not in self._jaxpr.inputs or read in self._jaxpr.outputs:
+            if written is not var or read not in self._positions or read in self._outputs:
                 continue
-            position = self._jaxpr.inputs.index(read)
+            position = self._positions[read]
             fits = read.aval.shape == var.aval.shape and read.aval.dtype == var.aval.dtype
             if fits and position in self._donated - self._taken and self._last.get(read) == self._number:
                 self._taken.add(position)
@@ -259,8 +261,9 @@ def last_reads(items: Sequence[Item], jaxpr: Jaxpr) -> dict[Var, int]:
     last: dict[Var, int] = {}
     for number, item in enumerate(items):
         last.update((v, number) for v in (*item.reads, *item.writes))
+    inputs = set(jaxpr.inputs)
     for atom in jaxpr.outputs:
-        if isinstance(atom, Var) and atom not in jaxpr.inputs:
+        if isinstance(atom, Var) and atom not in inputs:
             last[atom] = len(items)
     return last
 

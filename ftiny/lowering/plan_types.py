@@ -34,6 +34,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cached_property
 from typing import Any
 
 import ml_dtypes  # noqa: F401  (makes numpy.dtype("bfloat16") known)
@@ -329,10 +330,14 @@ class Plan:
 
     def buffer(self, name: str) -> Buffer:
         """The buffer of that name; raises `PlanError` if there is none."""
-        for candidate in self.buffers:
-            if candidate.name == name:
-                return candidate
-        raise PlanError(f"plan {self.name}: no buffer is called {name!r}")
+        try:
+            return self._named[name]
+        except KeyError:
+            raise PlanError(f"plan {self.name}: no buffer is called {name!r}") from None
+
+    @cached_property
+    def _named(self) -> dict[str, Buffer]:
+        return {buffer.name: buffer for buffer in self.buffers}
 
     def __str__(self) -> str:
         return "\n".join(_plan_lines(self))
@@ -419,10 +424,10 @@ def check_plan(plan: Plan) -> Plan:
     _require(sorted(numbers) == list(range(len(numbers))), plan, f"results are numbered {numbers}")
     for step in plan.steps:
         _check_step(step, plan)
-    written = set(written_buffers(plan))
+    written, results = set(written_buffers(plan)), set(plan.results)
     for buffer in plan.buffers:
         if isinstance(buffer.owner, Result):
-            _require(buffer.name in plan.results, plan, f"{buffer} is no result")
+            _require(buffer.name in results, plan, f"{buffer} is no result")
         if isinstance(buffer.owner, Result) and buffer.nbytes:
             _require(buffer.name in written, plan, f"nothing writes result {buffer.name}")
     return plan
