@@ -409,20 +409,29 @@ class Instance:
 def independent_launches(plan: Plan, launches: Sequence[Launch]) -> list[list[int]]:
     """For each launch the earlier ones that it must wait for (those that write what it touches, or touch what
     it writes); arena ranges count as one memory where they overlap."""
-    accesses = [launch_buffers(launch, plan) for launch in launches]
-    ranges = {buffer.name: _range(buffer) for buffer in plan.buffers}
+    # For each memory: (start, end, launch, whether it writes). What a later write covers is behind that write.
+    touched: dict[tuple[str, int], list[tuple[int, int, int, bool]]] = {}
     waits: list[list[int]] = []
-    for later, (reads, writes) in enumerate(accesses):
-        touched = reads | writes
-        waits.append(
-            [
-                earlier
-                for earlier, (first_reads, first_writes) in enumerate(accesses[:later])
-                if _overlap(first_writes, touched, ranges)
-                or _overlap(first_reads, writes, ranges)
-            ]
-        )
-    return [_direct(waits, later) for later in range(len(launches))]
+    behind: list[int] = []  # for each launch, as bits, those that are done when it starts
+    for later, launch in enumerate(launches):
+        reads, writes = launch_buffers(launch, plan)
+        found: set[int] = set()
+        accesses = [(*_range(plan.buffer(name)), name in writes) for name in reads | writes]
+        for space, start, end, written in accesses:
+            for first_start, first_end, earlier, first_written in touched.get(space, ()):
+                if (written or first_written) and start < first_end and first_start < end:
+                    found.add(earlier)
+        indirect = 0
+        for earlier in found:
+            indirect |= behind[earlier]
+        waits.append(sorted(earlier for earlier in found if not indirect >> earlier & 1))
+        behind.append(indirect | sum(1 << earlier for earlier in waits[-1]))
+        for space, start, end, written in accesses:
+            before = touched.setdefault(space, [])
+            if written:
+                before[:] = [one for one in before if one[0] < start or end < one[1] or one[2] == later]
+            before.append((start, end, later, written))
+    return waits
 
 
 def _range(buffer: Buffer) -> tuple[tuple[str, int], int, int]:
@@ -431,18 +440,3 @@ def _range(buffer: Buffer) -> tuple[tuple[str, int], int, int]:
         return ("arena", 0), owner.offset, owner.offset + buffer.nbytes
     kind = "argument" if isinstance(owner, (Argument, Donated)) else type(owner).__name__
     return (kind, owner.index), 0, buffer.nbytes
-
-
-def _overlap(first: frozenset[str], second: frozenset[str], ranges: Mapping[str, Any]) -> bool:
-    for one in first:
-        for other in second:
-            (space, start, end), (other_space, other_start, other_end) = ranges[one], ranges[other]
-            if space == other_space and start < other_end and other_start < end:
-                return True
-    return False
-
-
-def _direct(waits: list[list[int]], later: int) -> list[int]:
-    """Without those that another one already waits for."""
-    behind = {earlier for middle in waits[later] for earlier in waits[middle]}
-    return [earlier for earlier in waits[later] if earlier not in behind]
