@@ -265,13 +265,16 @@ class OpenCLDevice(Device):
         if self.completed == self.submitted:
             return
         refuse_forked()
-        submitted, kept = self.submitted, len(self._kept)
+        submitted = self.submitted
+        # Another thread may wait at the same time: what is kept from here on belongs to work that may not be done.
+        kept, self._kept = self._kept, []
         try:
             self.queue.finish()
         except self.cl.Error as error:
+            self._kept[:0] = kept
             raise DeviceError(f"{self.name}: a kernel failed: {error}") from error
         self.completed = max(self.completed, submitted)
-        del self._kept[:kept]
+        del kept
         if self._unsaved and submitted:
             self._save_programs()
 
