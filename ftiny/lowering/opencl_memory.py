@@ -68,10 +68,20 @@ class HostBlock:
 
 
 class Place(NamedTuple):
-    """A location on a device without host pointers."""
+    """A location on a device without host pointers. Buffers are compared by identity: a driver may give a new one
+    the handle of one that was released, and kernels must be given the new one then."""
 
     buffer: Any
     offset: int
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Place) and self.buffer is other.buffer and self.offset == other.offset
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash((id(self.buffer), self.offset))
 
 
 class BufferMemory(Memory):
