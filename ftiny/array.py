@@ -160,7 +160,8 @@ class Array(ArrayLike):
     def __iter__(self):
         len(self)
         row = interned(self.aval.update(shape=self.aval.shape[1:]))
-        return (Array(row, host=element) for element in self.host())
+        host = self.host()
+        return (Array(row, host=host[i, ...]) for i in range(len(host)))  # `...`: an element is a 0-d array, no scalar
 
     __hash__ = None  # type: ignore[assignment]  # `==` is elementwise
 
