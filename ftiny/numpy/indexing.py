@@ -83,8 +83,11 @@ class Pick:
 Item = New | Range | At | Pick
 
 
-def parse_index(index, shape: tuple[int, ...]) -> list[Item]:
-    """One item per entry of the index, in order, with slices for the axes that it leaves out."""
+def parse_index(index, shape: tuple[int, ...], mode: str | None = None) -> list[Item]:
+    """One item per entry of the index, in order, with slices for the axes that it leaves out.
+
+    With a `mode`, which says what an index out of bounds means, a static integer may be out of bounds: it is a `Pick`.
+    """
     entries = list(index) if isinstance(index, tuple) else [index]
     entries = [part for entry in entries for part in _expand_mask(entry)]
     used = builtins.sum(entry is not None and entry is not Ellipsis for entry in entries)
@@ -103,12 +106,12 @@ def parse_index(index, shape: tuple[int, ...]) -> list[Item]:
         if entry is None:
             items.append(New())
             continue
-        items.append(_parse_entry(entry, axis, shape))
+        items.append(_parse_entry(entry, axis, shape, mode))
         axis += 1
     return items
 
 
-def _parse_entry(entry, axis: int, shape: tuple[int, ...]) -> Item:
+def _parse_entry(entry, axis: int, shape: tuple[int, ...], mode: str | None) -> Item:
     extent = shape[axis]
     if isinstance(entry, slice):
         return _parse_slice(entry, axis, extent)
@@ -118,6 +121,8 @@ def _parse_entry(entry, axis: int, shape: tuple[int, ...]) -> Item:
         and entry.ndim == 0
         and entry.dtype.kind in "iu"
     ):
+        if mode is not None and not -extent <= int(entry) < extent:
+            return Pick(axis, np.asarray(int(entry)))
         return At(axis, check_index(int(entry), extent, axis, shape))
     if isinstance(entry, (list, tuple)):
         raise TracerError(located(f"an index must not be a {type(entry).__name__}: use ftiny.numpy.asarray({entry!r})"))
@@ -201,7 +206,7 @@ def _layout(items: list[Item]) -> Layout:
 def getitem(x, index, mode: str | None = None, fill_value=None):
     """`x[index]`."""
     check_array("indexing", x)
-    items = parse_index(index, shape_of(x))
+    items = parse_index(index, shape_of(x), mode)
     layout = _layout(items)
     x = _static_part(x, items)
     if layout.picks:
@@ -329,7 +334,7 @@ def update(x, index, values, op: str, mode: str | None = None, unique_indices: b
         and not shape_of(values)
     ):
         return _set_masked(x, index, values)
-    items = parse_index(index, shape_of(x))
+    items = parse_index(index, shape_of(x), mode)
     layout = _layout(items)
     values = convert(values, dtype_of(x))
     if broadcast_shapes(shape_of(values), layout.shape, name="x.at[...]") != layout.shape:
