@@ -220,6 +220,7 @@ def divmod(x, y, /):  # noqa: A001
         quotient = primitives.div(_subtract(x, rest), y)
     quotient = _select(adjust, _subtract(quotient, constant_like(x, 1)), quotient)
     if dtypes.is_float(dtype):
+        quotient = _select(equal(y, zero), primitives.div(x, y), quotient)  # inf of the right sign, as in numpy
         quotient = primitives.math(quotient, fn="round")
     return quotient, _select(adjust, primitives.add(rest, y), rest)
 
