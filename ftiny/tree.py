@@ -16,6 +16,9 @@ from typing import Any
 
 import optree
 
+from ftiny.errors import ArgumentError
+from ftiny.source import located
+
 NAMESPACE = "ftiny"
 PyTreeDef = optree.PyTreeSpec
 
@@ -42,7 +45,24 @@ def structure(tree, is_leaf: Callable[[Any], bool] | None = None) -> PyTreeDef:
 
 def map(function: Callable, tree, *rest, is_leaf: Callable[[Any], bool] | None = None) -> Any:  # noqa: A001
     """`function` of every leaf (and of the matching leaves of `rest`), in a tree of the same structure."""
-    return optree.tree_map(function, tree, *rest, is_leaf=is_leaf, namespace=NAMESPACE)
+    first, treedef = flatten(tree, is_leaf)
+    others = _matching_leaves("tree.map", treedef, rest)
+    return unflatten(treedef, [function(*row) for row in zip(first, *others)])
+
+
+def _matching_leaves(name: str, treedef: PyTreeDef, trees) -> list[list]:
+    """The leaves (or subtrees) of each of `trees` at the leaves of `treedef`; `ArgumentError` when one does not fit."""
+    found = []
+    for position, tree in enumerate(trees, start=1):
+        try:
+            found.append(treedef.flatten_up_to(tree))
+        except ValueError as problem:
+            message = (
+                f"{name}: tree {position} must have the structure of the first tree, {treedef}, but it has "
+                f"{structure(tree)} ({problem})"
+            )
+            raise ArgumentError(located(message)) from None
+    return found
 
 
 def flatten_with_path(tree, is_leaf: Callable[[Any], bool] | None = None):
@@ -58,7 +78,9 @@ def leaves_with_path(tree, is_leaf: Callable[[Any], bool] | None = None) -> list
 
 def map_with_path(function: Callable, tree, *rest, is_leaf: Callable[[Any], bool] | None = None):
     """Like `map`, with the path of the leaf as the first argument of `function`."""
-    return optree.tree_map_with_path(function, tree, *rest, is_leaf=is_leaf, namespace=NAMESPACE)
+    paths, first, treedef = optree.tree_flatten_with_path(tree, is_leaf=is_leaf, namespace=NAMESPACE)
+    others = _matching_leaves("tree.map_with_path", treedef, rest)
+    return unflatten(treedef, [function(*row) for row in zip(paths, first, *others)])
 
 
 def keystr(path) -> str:
