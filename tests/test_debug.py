@@ -9,9 +9,13 @@ import threading
 import numpy as np
 import pytest
 from hand_plans import aval, chain, single
+from running import CPU, CUDA
 
+import ftiny
 from ftiny.lowering import cache, profile
 from ftiny.lowering import device as devices
+from ftiny.lowering.compiler import Compiler
+from ftiny.lowering.simplify import simplify
 
 
 @pytest.fixture
@@ -116,3 +120,20 @@ def test_peaks_are_measured(opencl):
 def test_units():
     assert [profile.format_bytes(n) for n in (12, 12_000, 3.5e6, 2e12)] == ["12 B", "12.0 KB", "3.5 MB", "2000.0 GB"]
     assert [profile.format_seconds(s) for s in (2.0, 0.0123, 4.56e-5)] == ["2.00 s", "12.30 ms", "45.6 us"]
+
+
+@pytest.mark.parametrize("capabilities", [CPU, CUDA])
+def test_bytes_of_a_kernel_are_what_it_touches(capabilities):
+    """A gather from a large table, a slice of it, an update in a few places: never the whole table."""
+    table, places = np.zeros((5000, 64), np.float32), np.zeros(10, np.int32)
+    expected = {
+        "gather": (lambda t, i: t[i], 10 * 4 + 2 * 10 * 64 * 4),
+        "sum": (lambda t, i: t[:4].sum(), 4 * 64 * 4 + 4),
+        "scatter": (lambda t, i: t.at[i].add(1.0), 10 * 4 + 2 * 10 * 64 * 4),
+        "add": (lambda t, i: t[1] + t[1], 2 * 64 * 4),
+    }
+    for name, (function, nbytes) in expected.items():
+        with ftiny.device("numpy"):
+            jaxpr = ftiny.make_jaxpr(function)(table, places).close_over()
+        kernels = Compiler(capabilities).plan(simplify(jaxpr).jaxpr).kernels
+        assert [kernel.bytes for kernel in kernels if kernel.name.startswith(name)] == [nbytes]

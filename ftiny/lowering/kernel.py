@@ -160,7 +160,7 @@ Stmt = Declare | DeclareArray | Assign | Store | Atomic | For | If | Barrier | C
 class Kernel:
     """One launch: grid counts blocks, block counts threads; see the module docstring.
 
-    flops and bytes are of one launch (bytes: every array touched, once); equations are the jaxpr's.
+    flops and bytes are of one launch (bytes: what is touched of every array, once); equations are the jaxpr's.
     """
 
     name: str

@@ -13,12 +13,24 @@ rows, each row folded in vectors of 16; layernorm backward gives two, the second
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ftiny.lowering.expr import Axis, Expr, loads
+from ftiny.lowering.expr import Axis, Expr, axes_of, load_index, loads
 from ftiny.lowering.kernel import WIDE_BYTES, Kernel, Param
-from ftiny.lowering.loops import Fold, LoopNest, Map, Stage, Value, check_nest, folds_grid, stage_roots, writes_of
+from ftiny.lowering.loops import (
+    Fold,
+    LoopNest,
+    Map,
+    Stage,
+    Value,
+    Write,
+    check_nest,
+    folds_grid,
+    stage_roots,
+    writes_of,
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +53,20 @@ def parameter(value: Value, written: bool) -> Param:
     multiple of its own size (`plan_types.py`), which decides whether wide accesses to it are aligned."""
     aligned = math.prod(value.shape) * value.memory.itemsize % WIDE_BYTES == 0
     return Param(value.name, value.memory, "pointer", written, aligned)
+
+
+def traffic(values: Iterable[Value], accesses: Iterable[tuple[str, Iterable[Axis]]]) -> int:
+    """The bytes that a kernel reads and writes. An access is an array's name and the axes that the index walks; an
+    array counts at most as large as it is, and a gather from a large one counts what is gathered."""
+    elements: dict[str, int] = {}
+    for name, axes in accesses:
+        elements[name] = elements.get(name, 0) + math.prod(a.extent for a in axes)
+    return sum(min(math.prod(v.shape), elements.get(v.name, 0)) * v.memory.itemsize for v in values)
+
+
+def accesses_of(roots: Iterable[Expr], writes: Iterable[Write]) -> list[tuple[str, set[Axis]]]:
+    """What `traffic` counts of loads under the roots and of writes."""
+    return [(n.attr[0], axes_of(load_index(n))) for n in loads(roots)] + [(w.value, axes_of(w.index)) for w in writes]
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ from ftiny.lowering.kernel import (
     group,
     ramp,
 )
-from ftiny.lowering.schedule import parameter
+from ftiny.lowering.schedule import accesses_of, parameter, traffic
 from ftiny.lowering.schedule_contract import (
     Contraction,
     axis_terms,
@@ -297,10 +297,13 @@ class _Writer:
             body.append(self._pack())
         nest = self.contraction.nest
         params = self._params()
-        sizes = sum(math.prod(self.contraction_value(p.name).shape) * p.dtype.itemsize for p in params)
+        writes = self.contraction.writes
+        accesses = accesses_of((r for w in writes for r in w.roots()), writes)
+        accesses += [(o.value.name, set(o.strides)) for o in (self.tile.vector, self.tile.row)]
+        moved = traffic((self.contraction_value(p.name) for p in params), accesses)
         return Kernel(f"{nest.name}_product" if self.contraction.tail else nest.name, params,
                       (self.panels, self.slices, self.batches), (1, 1, 1), (*body, *self._row_loop()),
-                      self.contraction.flops, sizes, nest.equations)
+                      self.contraction.flops, moved, nest.equations)
 
     def contraction_value(self, name: str):
         """A parameter's array."""

@@ -55,7 +55,7 @@ from ftiny.lowering.kernel import (
     local,
     ramp,
 )
-from ftiny.lowering.schedule import parameter
+from ftiny.lowering.schedule import accesses_of, parameter, traffic
 from ftiny.lowering.schedule_contract import (
     Contraction,
     axis_terms,
@@ -342,16 +342,21 @@ class _Writer:
         """The kernel; its parameters are what the operands and the epilogue read and write."""
         nest = self.contraction.nest
         params = self._params()
-        sizes = sum(math.prod(self.contraction.value(p.name).shape) * p.dtype.itemsize for p in params)
+        accesses = accesses_of(self._roots(), self.contraction.writes)
+        moved = traffic((self.contraction.value(p.name) for p in params), accesses)
         name = f"{nest.name}_product" if self.contraction.tail else nest.name
         return Kernel(name, params, (self.blocks, 1, 1), (THREADS, 1, 1), tuple(self._body()), self.contraction.flops,
-                      sizes, nest.equations)
+                      moved, nest.equations)
+
+    def _roots(self) -> list[Expr]:
+        """Every expression of the kernel."""
+        contraction = self.contraction
+        return [contraction.left, contraction.right, *(r for w in contraction.writes for r in w.roots())]
 
     def _params(self) -> tuple[Param, ...]:
         contraction = self.contraction
         written = [w.value for w in contraction.writes]
-        roots = [contraction.left, contraction.right, *(r for w in contraction.writes for r in w.roots())]
-        names = [n.attr[0] for n in loads(roots) if n.attr[0] != contraction.state.name]
+        names = [n.attr[0] for n in loads(self._roots()) if n.attr[0] != contraction.state.name]
         names = list(dict.fromkeys([*names, *written]))
         return tuple(parameter(contraction.value(n), n in written) for n in names)
 

@@ -33,7 +33,7 @@ from ftiny.lowering.kernel import (
     walk,
 )
 from ftiny.lowering.loops import Fold, LoopNest, Stage, Value, Write, stage_roots, writes_of
-from ftiny.lowering.schedule import Phase, Scheduled, parameter
+from ftiny.lowering.schedule import Phase, Scheduled, accesses_of, parameter, traffic
 from ftiny.lowering.schedule_body import Body, Converter, Names, Place
 from ftiny.lowering.schedule_merge import merge_local, merged_nest
 from ftiny.lowering.schedule_pieces import cut_fold, cut_scan
@@ -257,9 +257,9 @@ def finish_kernel(context: Context, statements: list[Stmt], worker: Worker, stag
     name = nest.name + suffix + (f"_{number}" if number and not suffix else "")
     body = hoist_arrays(statements)
     used, written = touched(body)
-    known = {v.name: v for v in (*nest.arguments, *context.scratch)}
-    params = tuple(parameter(v, n in written) for n, v in known.items() if n in used)
-    flops, volume = cost(nest, stages)
+    arrays = [v for v in {v.name: v for v in (*nest.arguments, *context.scratch)}.values() if v.name in used]
+    params = tuple(parameter(v, v.name in written) for v in arrays)
+    flops, volume = cost(nest, stages, arrays)
     context.kernels.append(Kernel(name, params, worker.grid, worker.block, body, flops, volume, nest.equations))
 
 
@@ -292,12 +292,12 @@ def touched(body: tuple[Stmt, ...]) -> tuple[set[str], set[str]]:
     return {n.attr[0] for n in loads(roots)} | written, written
 
 
-def cost(nest: LoopNest, stages: Iterable[Stage]) -> tuple[int, int]:
-    """(floating point operations, bytes) of running the stages: operations counted per point, every
-    argument touched counted once."""
+def cost(nest: LoopNest, stages: Iterable[Stage], arrays: Iterable[Value]) -> tuple[int, int]:
+    """(floating point operations, bytes) of running the stages: operations counted per point, bytes
+    of the arrays as by `traffic`."""
     points = math.prod(a.extent for a in nest.grid)
     grid = set(nest.grid)
-    flops, names = 0, set()
+    flops, accesses = 0, []
     for stage in stages:
         inner = math.prod(a.extent for a in stage.axes)
         if isinstance(stage, Fold):
@@ -306,8 +306,5 @@ def cost(nest: LoopNest, stages: Iterable[Stage]) -> tuple[int, int]:
         nodes = topological(roots)
         flops += points * inner * sum(1 for n in nodes if n.args and n.dtype.kind in "fV" and n.op not in
                                       ("load", "cast", "select", "bitcast"))
-        names |= {n.attr[0] for n in topological(stage_roots(stage)) if n.op == "load"}
-        names |= {w.value for w in writes_of(stage)}
-    volume = sum(math.prod(v.shape) * v.memory.itemsize for v in (*nest.arguments, *nest.values)
-                 if v.name in names and v.scope in ("argument", "global"))
-    return flops, volume
+        accesses += accesses_of(stage_roots(stage), writes_of(stage))
+    return flops, traffic(arrays, accesses)
