@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy
 
 from ftiny.errors import DeviceError
+from ftiny.lowering import profile
 from ftiny.lowering.device import Memory
 from ftiny.lowering.opencl_memory import Place
 from ftiny.lowering.plan_types import Buffer, Graph, Plan, Pointer, Scalar, Size
@@ -50,7 +51,8 @@ class OpenCLFunctions:
         """Looks in the library that pyopencl itself is linked with."""
         try:
             return cls(ctypes.CDLL(cl._cl.__file__))
-        except (OSError, AttributeError):
+        except (OSError, AttributeError) as error:
+            profile.log(1, f"OpenCL kernels cannot be given addresses: {error}")
             return None
 
 

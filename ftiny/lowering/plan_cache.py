@@ -26,6 +26,7 @@ from ftiny.core import Atom, Jaxpr, Literal, Primitive, Var
 from ftiny.lowering.cache import disk, key_of
 from ftiny.lowering.device import Capabilities
 from ftiny.lowering.plan_types import Plan, PlanError, plan_from_json, plan_to_json
+from ftiny.lowering.profile import log
 
 
 class _NoText(Exception):
@@ -48,7 +49,8 @@ def load_plan(key: str | None) -> Plan | None:
         return None
     try:
         return plan_from_json(data.decode())
-    except (PlanError, UnicodeDecodeError):
+    except (PlanError, UnicodeDecodeError) as error:
+        log(1, f"a plan on disk is made again: {error}")
         return None
 
 
@@ -58,8 +60,8 @@ def store_plan(key: str | None, plan: Plan) -> None:
         return
     try:
         disk().put(key, plan_to_json(plan).encode())
-    except PlanError:
-        return
+    except PlanError as error:
+        log(1, f"{plan.name} is compiled anew in every process: {error}")
 
 
 @cache

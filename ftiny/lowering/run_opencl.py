@@ -334,8 +334,9 @@ class OpenCLDevice(Device):
             text, binary = stored[8 : 8 + length].decode(), stored[8 + length :]
             try:
                 program = self._compile(text, binary)
-            except self.cl.Error:
-                continue  # a binary that this driver does not take any more
+            except self.cl.Error as error:  # a binary that this driver does not take any more
+                profile.log(1, f"{self.name}: {len(digests)} stored kernels are built again: {error}")
+                continue
             count += len(digests)
             self._built.update(dict.fromkeys(digests, program))
         return count
@@ -380,6 +381,9 @@ class OpenCLDevice(Device):
             pocl.warm(self.cl, self.context, program, described[0])
         finally:
             results = [worker.result() for worker in workers]
+            for group, data in zip(groups[1:], results, strict=True):
+                if not data:
+                    profile.log(1, f"{self.name}: another process failed to build {len(group)} kernels")
         for group, data in zip(groups[1:], results, strict=True):
             self._build_new(group, data)
 
