@@ -4,6 +4,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import ftiny
@@ -21,6 +22,16 @@ def positive(text: str) -> int:
     return number
 
 
+def picture(text: str) -> Path:
+    """An argument that names a file in a folder that exists: found out before the training, not after it."""
+    path = Path(text)
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {path.parent}")
+    if find_spec("matplotlib") is None:
+        raise argparse.ArgumentTypeError("a plot needs matplotlib: pip install matplotlib")
+    return path
+
+
 def arguments(description: str, steps: int) -> argparse.Namespace:
     """The command line that both examples have."""
     parser = argparse.ArgumentParser(description=description)
@@ -28,7 +39,7 @@ def arguments(description: str, steps: int) -> argparse.Namespace:
     parser.add_argument("--batch", type=positive, default=128, help="images a step (default 128)")
     parser.add_argument("--seed", type=int, default=0, help="seed of parameters, sampling and dropout (default 0)")
     parser.add_argument("--device", default=None, help="cuda, opencl, opencl:1, numpy ... (default: the best one)")
-    parser.add_argument("--plot", type=Path, default=None, metavar="FILE.png", help="save the accuracy curve")
+    parser.add_argument("--plot", type=picture, default=None, metavar="FILE.png", help="save the accuracy curve")
     return parser.parse_args()
 
 

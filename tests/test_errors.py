@@ -237,3 +237,6 @@ def test_examples_say_what_is_wrong_with_their_arguments():
     result = run_python(str(ROOT / "examples" / "mnist_mlp.py"), "--steps", "0")
     assert result.returncode == 2
     assert_mentions(result.stderr, "--steps", "above zero")
+    result = run_python(str(ROOT / "examples" / "mnist_mlp.py"), "--plot", "no_such_folder/curve.png")
+    assert result.returncode == 2
+    assert_mentions(result.stderr, "--plot", "no folder no_such_folder")
