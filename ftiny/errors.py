@@ -31,7 +31,8 @@ class IndexOutOfBoundsError(FtinyError, IndexError):
 
 
 class TracerError(FtinyError, TypeError):
-    """A traced value was used where a concrete one is needed (`if`, `int()`, `numpy.asarray`)."""
+    """A traced value was used where a concrete one is needed (`if`, `int()`, `numpy.asarray`), or what is no array
+    or no index stands in the place of one (a list, a string)."""
 
 
 class LeakedTracerError(FtinyError, RuntimeError):
