@@ -141,13 +141,6 @@ def _compile(jaxpr: Jaxpr, device: devices.Device, donated: tuple[int, ...]):
     return lowering.compile(jaxpr, device, donated=donated)
 
 
-def forget_programs() -> None:
-    """Empty the tables of compiled programs (not the caches on disk)."""
-    with _table_lock:
-        _by_identity.clear()
-        _by_structure.clear()
-
-
 def repeated_memories(memories: Sequence) -> list[bool]:
     """Which memories stand earlier in the list too; empty if none do.
 

@@ -132,7 +132,7 @@ def _starts(x_shape, indices: np.ndarray, dims: GatherDims, sizes, mode: str) ->
     return starts, inside if mode == "fill" else np.ones_like(inside)
 
 
-def _coordinates(starts: list, batch_rank: int, sizes, axes: Sequence[int], windows: Sequence[int]) -> tuple:
+def _coordinates(starts: list, sizes, axes: Sequence[int], windows: Sequence[int]) -> tuple:
     """Index arrays for `axes`, which broadcast to the indices' batch axes followed by the window axes `windows`."""
     found = []
     for axis in axes:
@@ -171,7 +171,7 @@ def _gather_numpy(x, indices, *, dims, slice_sizes, mode, fill_value):
         windows = inside.shape + tuple(slice_sizes[a] for a in part + whole)
         found = np.full(windows, fill_of(x.dtype, fill_value), x.dtype)
     else:
-        coordinates = _coordinates(starts, rank, slice_sizes, rest, part)
+        coordinates = _coordinates(starts, slice_sizes, rest, part)
         full = np.broadcast_shapes(inside.shape + (1,) * len(part), *(c.shape for c in coordinates))
         turned = x.transpose(rest + whole)
         found = turned[tuple(np.broadcast_to(c, full) for c in coordinates)] if rest else np.broadcast_to(
@@ -188,7 +188,6 @@ _AT = {"add": np.add, "mul": np.multiply, "min": np.minimum, "max": np.maximum}
 def _scatter_numpy(x, indices, updates, *, op, dims, mode, unique_indices):
     form = dims.as_gather()
     sizes = _updates_window(updates.shape, x.shape, form)
-    rank = indices.ndim - 1
     kept = window_axes(form, x.ndim)
     wide = dtypes.accumulation_dtype(x.dtype)
     out = np.array(x, wide)
@@ -197,7 +196,7 @@ def _scatter_numpy(x, indices, updates, *, op, dims, mode, unique_indices):
         return out.astype(x.dtype)
     order = batch_axes(form, updates.ndim) + list(form.offset_dims)
     values = updates.transpose(order).astype(wide)[inside]
-    coordinates = _coordinates(starts, rank, sizes, range(x.ndim), kept)
+    coordinates = _coordinates(starts, sizes, range(x.ndim), kept)
     full = inside.shape + tuple(sizes[a] for a in kept)
     coordinates = tuple(np.broadcast_to(c, full)[inside] for c in coordinates)
     with np.errstate(all="ignore"):
