@@ -60,3 +60,9 @@ def test_tree_map_of_trees_that_differ(other):
         ftiny.tree.map_with_path(lambda path, a, b: a, {"a": 1.0}, other)
     with pytest.raises(ValueError, match="mine"):  # an error of the function itself stays as it is
         ftiny.tree.map(lambda a: (_ for _ in ()).throw(ValueError("mine")), {"a": 1.0})
+
+
+def test_the_length_of_a_traced_number():
+    with pytest.raises(errors.TracerError, match="which has no axis") as caught:
+        ftiny.jit(len)(1.0)
+    assert "test_against_jax_habits.py" in str(caught.value)

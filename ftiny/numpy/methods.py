@@ -69,7 +69,6 @@ _METHODS: dict[str, Callable] = {
     "take": indexing.take,
     "nonzero": indexing.nonzero,
     "searchsorted": searching.searchsorted,
-    "compress": lambda x, c, axis=None: indexing.compress(c, x, axis),
     "round": ufuncs.round,
     "clip": ufuncs.clip,
     "conj": ufuncs.conj,
@@ -133,6 +132,11 @@ def _view(self, dtype):
     return bitcast_view(self, dtype)
 
 
+def _compress(self, condition, axis: int | None = None):
+    """The slices along `axis` at which the vector `condition` (concrete) is true; see `ftiny.numpy.compress`."""
+    return indexing.compress(condition, self, axis)
+
+
 def _copy(self):
     """The array itself: arrays never change."""
     return self
@@ -140,7 +144,7 @@ def _copy(self):
 
 def _length(self) -> int:
     if not self.aval.shape:
-        raise TypeError("len() of an array without axes")
+        raise TracerError(located("len() of an array of shape (), which has no axis"))
     return self.aval.shape[0]
 
 
@@ -185,6 +189,7 @@ def install(cls: type) -> None:
         transpose=_transpose,
         flatten=_flatten,
         view=_view,
+        compress=_compress,
         copy=_copy,
     )
     for name, function in _METHODS.items():
