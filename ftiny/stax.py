@@ -125,24 +125,30 @@ def _conv_params(
     return W_init(k1, kernel_shape), b_init(k2, bias_shape)
 
 
-def GeneralConv(
-    dimension_numbers, out_chan: int, filter_shape, strides=None, padding="VALID", W_init=None, b_init=None
-) -> Layer:
-    """A convolution with axes named by three strings such as ('NHWC', 'HWIO', 'NHWC'); `padding` as in `lax`."""
-    lhs_spec, rhs_spec, out_spec = dimension_numbers
+def _convolution(dimension_numbers, out_chan, filter_shape, strides, padding, W_init, b_init, convolve, shape_after):
+    """The layer that `convolve`s with weights and adds a bias; `shape_after` gives the shape of what it makes."""
+    _, rhs_spec, _ = dimension_numbers
     strides = tuple(strides or (1,) * len(filter_shape))
     W_init = W_init or glorot_normal(rhs_spec.index("I"), rhs_spec.index("O"))
     b_init = b_init or normal(1e-6)
 
     def init_fun(rng, input_shape):
         params = _conv_params(rng, input_shape, *dimension_numbers, out_chan, filter_shape, W_init, b_init)
-        return lax.conv_general_shape_tuple(input_shape, params[0].shape, strides, padding, dimension_numbers), params
+        return shape_after(input_shape, params[0].shape, strides, padding, dimension_numbers), params
 
     def apply_fun(params, inputs, **kwargs):
         W, b = params
-        return lax.conv_general_dilated(inputs, W, strides, padding, dimension_numbers=dimension_numbers) + b
+        return convolve(inputs, W, strides, padding, dimension_numbers=dimension_numbers) + b
 
     return Layer(init_fun, apply_fun)
+
+
+def GeneralConv(
+    dimension_numbers, out_chan: int, filter_shape, strides=None, padding="VALID", W_init=None, b_init=None
+) -> Layer:
+    """A convolution with axes named by three strings such as ('NHWC', 'HWIO', 'NHWC'); `padding` as in `lax`."""
+    options = (dimension_numbers, out_chan, filter_shape, strides, padding, W_init, b_init)
+    return _convolution(*options, lax.conv_general_dilated, lax.conv_general_shape_tuple)
 
 
 Conv = functools.partial(GeneralConv, ("NHWC", "HWIO", "NHWC"))
@@ -152,20 +158,8 @@ def GeneralConvTranspose(
     dimension_numbers, out_chan: int, filter_shape, strides=None, padding="VALID", W_init=None, b_init=None
 ) -> Layer:
     """A transposed convolution, which enlarges its inputs `strides` times; arguments as for `GeneralConv`."""
-    lhs_spec, rhs_spec, out_spec = dimension_numbers
-    strides = tuple(strides or (1,) * len(filter_shape))
-    W_init = W_init or glorot_normal(rhs_spec.index("I"), rhs_spec.index("O"))
-    b_init = b_init or normal(1e-6)
-
-    def init_fun(rng, input_shape):
-        params = _conv_params(rng, input_shape, *dimension_numbers, out_chan, filter_shape, W_init, b_init)
-        return lax.conv_transpose_shape_tuple(input_shape, params[0].shape, strides, padding, dimension_numbers), params
-
-    def apply_fun(params, inputs, **kwargs):
-        W, b = params
-        return lax.conv_transpose(inputs, W, strides, padding, dimension_numbers=dimension_numbers) + b
-
-    return Layer(init_fun, apply_fun)
+    options = (dimension_numbers, out_chan, filter_shape, strides, padding, W_init, b_init)
+    return _convolution(*options, lax.conv_transpose, lax.conv_transpose_shape_tuple)
 
 
 Conv1DTranspose = functools.partial(GeneralConvTranspose, ("NHC", "HIO", "NHC"))
