@@ -63,7 +63,7 @@ F16 = np.dtype(np.float16)
 I32, U32 = np.dtype(np.int32), np.dtype(np.uint32)
 NARROW = (F16, BFLOAT16)
 MAX_LINE = 88
-NEVER_BOUND = frozenset({"const", "axis", "variable", "ramp", "special", "low", "high", "extract"})
+NEVER_BOUND = frozenset({"const", "axis", "variable", "ramp", "special", "low", "high"})
 INFIX = {"add": "+", "sub": "-", "mul": "*", "and": "&", "or": "|", "xor": "^", "raw_div": "/", "raw_rem": "%",
          "raw_shl": "<<", "raw_shr": ">>",
          "eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
@@ -523,8 +523,6 @@ class Printer:
             return self._load(node)
         if op in ("low", "high"):
             return f"{local[node.args[0]]}.{'lo' if op == 'low' else 'hi'}"
-        if op == "extract":
-            return f"{local[node.args[0]]}.s{attr:x}"
         if op == "shuffle_xor":
             return dialect.shuffle(local[node.args[0]], attr)
         return self._operation(node, local)

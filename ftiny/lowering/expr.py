@@ -30,8 +30,6 @@ BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 
 COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 BITWISE = ("and", "or", "xor", "not", "shift_left", "shift_right_logical", "shift_right_arithmetic")
-LEAVES = ("const", "axis", "load", "variable")
-COMMUTATIVE = frozenset({"add", "mul", "minimum", "maximum", "and", "or", "xor", "eq", "ne"})
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ from ftiny.lowering.expr import (
 
 Range = tuple[int, int]
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
-_CARRIES_RANGE = frozenset({"low", "high", "extract", "shuffle_xor"})
+_CARRIES_RANGE = frozenset({"low", "high", "shuffle_xor"})
 
 
 # ---------------------------------------------------------------------------------------- ranges

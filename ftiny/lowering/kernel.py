@@ -206,11 +206,6 @@ def high(x: Expr) -> Expr:
     return intern_node("high", (x,), x.dtype)
 
 
-def extract(x: Expr, lane: int) -> Expr:
-    """One lane of a vector, a scalar."""
-    return intern_node("extract", (x,), x.dtype, lane)
-
-
 def shuffle_xor(x: Expr, distance: int) -> Expr:
     """The value of x in the warp's thread whose number differs by xor with `distance` (CUDA only)."""
     return intern_node("shuffle_xor", (x,), x.dtype, distance)
@@ -275,8 +270,6 @@ class Widths:
                 lanes = self.variables.get(node.attr, 1)
             elif node.op in ("low", "high"):
                 lanes = memo[node.args[0]] // 2
-            elif node.op == "extract":
-                lanes = 1
             else:
                 lanes = max((memo[a] for a in node.args), default=1)
             memo[node] = lanes
