@@ -391,8 +391,12 @@ class CudaExecutable(PlanExecutable):
     """A plan on a GPU."""
 
     def run(self, arguments: Sequence[Memory], donated: Sequence[int] = ()) -> list[Memory]:
-        with self.driver.device.active():  # type: ignore[attr-defined]
-            return super().run(arguments, donated)
+        device: CudaDevice = self.driver.device  # type: ignore[assignment]
+        with device.active():
+            try:
+                return super().run(arguments, donated)
+            except device.driver.Error as error:
+                raise DeviceError(f"{device.name}: {self.plan.name} could not be run: {error}") from error
 
 
 class CudaDriver(Driver):

@@ -503,6 +503,8 @@ class OpenCLExecutable(PlanExecutable):
         refuse_forked()
         try:
             return super().run(arguments, donated)
+        except device.cl.Error as error:
+            raise DeviceError(f"{device.name}: {self.plan.name} could not be run: {error}") from error
         finally:
             # Not earlier: a wait in the middle of the run, for a branch's index, drops what is kept until then.
             for memory in arguments:
