@@ -162,9 +162,12 @@ class CudaDevice(Device):
 
     def _leave(self) -> None:
         self._closed = True
-        self.stream.synchronize()
-        del CudaDevice._resident.device
-        self.context.pop()
+        try:
+            self.stream.synchronize()
+        finally:
+            # Also after a kernel that failed: a context that is left would end the process.
+            del CudaDevice._resident.device
+            self.context.pop()
 
     def active(self) -> AbstractContextManager[Any]:
         """Makes the context current for a while, unless it is."""
