@@ -272,7 +272,9 @@ def as_array(x) -> Array:
         return x
     if isinstance(x, core.Tracer):
         core._raise_leaked(x)
-    return Array.from_numpy(np.asarray(x, core.get_aval(x).dtype))
+    dtype = core.get_aval(x).dtype
+    dtypes.check_fits(x, dtype)
+    return Array.from_numpy(np.asarray(x, dtype))
 
 
 class ShapeDtypeStruct:

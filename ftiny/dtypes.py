@@ -19,7 +19,7 @@ from functools import cache
 import ml_dtypes
 import numpy as np
 
-from ftiny.errors import DtypeError
+from ftiny.errors import ArgumentError, DtypeError
 from ftiny.source import located
 
 bool_ = np.dtype(np.bool_)
@@ -146,6 +146,14 @@ def scalar_kind(value) -> str:
 def default_dtype(kind_name: str) -> np.dtype:
     """The dtype that a Python scalar of this kind takes on its own."""
     return _PYTHON_DEFAULT[kind_name]
+
+
+def check_fits(value, d: np.dtype) -> None:
+    """Raise `ArgumentError` when `value` is a Python integer that the integer dtype `d` cannot hold."""
+    if isinstance(value, int) and is_integer(d) and not np.iinfo(d).min <= value <= np.iinfo(d).max:
+        raise ArgumentError(
+            located(f"the integer {value} does not fit into {d}; ask for a wider dtype, for example numpy.int64({value})")
+        )
 
 
 def adopt(array_dtype: np.dtype, scalar_kind_name: str) -> np.dtype:

@@ -66,3 +66,13 @@ def test_the_length_of_a_traced_number():
     with pytest.raises(errors.TracerError, match="which has no axis") as caught:
         ftiny.jit(len)(1.0)
     assert "test_against_jax_habits.py" in str(caught.value)
+
+
+def test_integers_that_do_not_fit():
+    for function in (fnp.asarray, fnp.array, ftiny.jit(lambda x: x), lambda n: fnp.array([[1, n]])):
+        with pytest.raises(errors.ArgumentError, match="1099511627776 does not fit into int32; .*int64") as caught:
+            function(2**40)
+        assert "test_against_jax_habits.py" in str(caught.value)
+    assert int(fnp.asarray(2**40, "int64")) == int(fnp.asarray(np.int64(2**40))) == 2**40
+    assert int(ftiny.jit(lambda x: x + 1)(np.int64(2**40))) == 2**40 + 1
+    assert int(fnp.asarray(-(2**31))) == -(2**31) and int(fnp.asarray(True)) == 1

@@ -41,7 +41,8 @@ def array(object, dtype=None, ndmin: int = 0):  # noqa: A002
     """An array of `object`: a number, a numpy array, an array, or nested lists of those with equal shapes.
 
     A numpy array is copied; an array never changes and is returned as it is. `ndmin` adds leading axes. Raises
-    `ShapeError` when nested lists are ragged and `TracerError` for what holds no numbers.
+    `ShapeError` when nested lists are ragged, `TracerError` for what holds no numbers, and without a `dtype`
+    `ArgumentError` for a Python integer that int32, or the dtype of the elements beside it, does not hold.
     """
     result = asarray(object, dtype)
     missing = ndmin - len(shape_of(result))
@@ -58,6 +59,8 @@ def asarray(object, dtype=None):  # noqa: A002
     if isinstance(object, (np.ndarray, np.generic)):
         return _from_numpy(object, wanted)
     if isinstance(object, PYTHON_SCALARS):
+        if wanted is None:
+            dtypes.check_fits(object, dtype_of(object))
         return _from_numpy(scalar_literal(object, wanted or dtype_of(object)))
     if isinstance(object, (list, tuple)):
         return _from_nested(object, wanted)
@@ -91,6 +94,8 @@ def _from_nested(values, dtype: np.dtype | None):
         )
     if dtype is None:
         dtype = dtypes.result_type(*leaves)
+        for leaf in leaves:
+            dtypes.check_fits(leaf, dtype)
     if any(isinstance(x, core.ArrayLike) for x in leaves):
         return _stack_nested(values, dtype)
     try:
