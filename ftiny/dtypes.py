@@ -151,9 +151,8 @@ def default_dtype(kind_name: str) -> np.dtype:
 def check_fits(value, d: np.dtype) -> None:
     """Raise `ArgumentError` when `value` is a Python integer that the integer dtype `d` cannot hold."""
     if isinstance(value, int) and is_integer(d) and not np.iinfo(d).min <= value <= np.iinfo(d).max:
-        raise ArgumentError(
-            located(f"the integer {value} does not fit into {d}; ask for a wider dtype, for example numpy.int64({value})")
-        )
+        way_out = f"ask for a wider dtype, for example numpy.int64({value})"
+        raise ArgumentError(located(f"the integer {value} does not fit into {d}; {way_out}"))
 
 
 def adopt(array_dtype: np.dtype, scalar_kind_name: str) -> np.dtype:
