@@ -76,3 +76,7 @@ def test_integers_that_do_not_fit():
     assert int(fnp.asarray(2**40, "int64")) == int(fnp.asarray(np.int64(2**40))) == 2**40
     assert int(ftiny.jit(lambda x: x + 1)(np.int64(2**40))) == 2**40 + 1
     assert int(fnp.asarray(-(2**31))) == -(2**31) and int(fnp.asarray(True)) == 1
+
+
+def test_the_square_of_bools_is_a_number():
+    assert fnp.square(fnp.array([True, False])).dtype == ftiny.dtypes.int32

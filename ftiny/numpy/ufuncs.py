@@ -325,8 +325,10 @@ def reciprocal(x, /):
 
 
 def square(x, /):
-    """Elementwise x * x."""
+    """Elementwise x * x; of bools, in int32."""
     (x,) = promote("square", x)
+    if dtype_of(x) == dtypes.bool_:
+        x = convert(x, dtypes.int32)
     return primitives.mul(x, x)
 
 
