@@ -39,6 +39,16 @@ def fixed_seeds():
     np.random.seed(0)
 
 
+@pytest.fixture(autouse=True)
+def finished_kernels():
+    """What a test has started ends with it, so that no failure shows in another test."""
+    yield
+    from ftiny.lowering import device
+
+    for found in [each for kind in device._found.values() for each in kind]:
+        found.synchronize()
+
+
 def _require(kind: str):
     import ftiny
 

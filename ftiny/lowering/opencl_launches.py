@@ -121,6 +121,7 @@ class OpenCLLaunches(Launches):
         self.driver, self.device = driver, driver.device
         self.enqueue = self.device.cl.enqueue_nd_range_kernel
         self.kernels: list[tuple[Any, tuple[int, ...], tuple[int, ...]]] = []
+        self.compiled = not self.device.is_pocl
         # For each buffer: (launch, argument, byte offset) of every use.
         self.uses: dict[int, list[tuple[int, int, int]]] = {}
         sizes = dict(plan.sizes)
@@ -144,6 +145,15 @@ class OpenCLLaunches(Launches):
         queue, enqueue = self.device.queue, self.enqueue
         for kernel, total, block in self.kernels:
             enqueue(queue, kernel, total, block)
+        self._wait_for_compiler()
+
+    def _wait_for_compiler(self) -> None:
+        """PoCL compiles at a kernel's first launch, in a thread of its own that hands the process's environment to a
+        linker. A variable that Python sets meanwhile moves the environment away under it, and PoCL then ends the
+        process; so the first launches are waited for."""
+        if not self.compiled:
+            self.device.queue.finish()
+            self.compiled = True
 
     def start_timed(self) -> list[float]:
         self.device.queue.finish()
@@ -208,6 +218,7 @@ class BufferLaunches(OpenCLLaunches):
             self._exchange(position, before=True)
             self.enqueue(self.device.queue, kernel, total, block)
             self._exchange(position, before=False)
+        self._wait_for_compiler()
 
     def start_timed(self) -> list[float]:
         seconds = []
