@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
+from dataclasses import replace
 
 import numpy as np
 
+import ftiny
+from ftiny.lowering.compiler import Compiler
+from ftiny.lowering.device import Capabilities
 from ftiny.lowering.emit_c import emit
 from ftiny.lowering.loops import LoopNest
+from ftiny.lowering.opencl_probe import wrap
 from ftiny.lowering.schedule import schedule
 
-CPU = SimpleNamespace(dialect="opencl", vector_width=16, warp=1, max_threads=4096, shared_bytes=65536, compute_units=2,
-                      fp64=True, fp16=False, host_memory=True, arch="", pragma_clwb=True)
-SCALAR = SimpleNamespace(**{**CPU.__dict__, "vector_width": 1})
-GPU = SimpleNamespace(**{**CPU.__dict__, "vector_width": 1, "host_memory": False, "warp": 1, "max_threads": 256})
-CUDA = SimpleNamespace(dialect="cuda", vector_width=1, warp=32, max_threads=1024, shared_bytes=49152,
-                       compute_units=132, fp64=True, fp16=True, host_memory=False, arch="sm_90a", pragma_clwb=False)
+CPU = Capabilities("opencl", vector_width=16, max_threads=4096, shared_bytes=65536, compute_units=2, fp16=False)
+SCALAR = replace(CPU, vector_width=1)
+GPU = replace(SCALAR, host_memory=False, max_threads=256)
+CUDA = Capabilities("cuda", warp=32, max_threads=1024, shared_bytes=49152, compute_units=132, host_memory=False,
+                    arch="sm_90a")
 _STATE: dict = {}
-PUSH = '#pragma clang attribute push(__attribute__((target("clwb"))), apply_to=function)\n'
 
 
 def storage_array(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -28,17 +30,21 @@ def storage_array(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def run_opencl(nest: LoopNest, arrays: dict, capabilities=CPU) -> dict:
-    """Schedule, emit, build and run a nest on the first OpenCL device; arrays by argument name.
+    """Schedule, emit, build and run a nest on the first OpenCL device, with no wider vectors than it has; arrays by
+    argument name.
 
     Arguments without an array start poisoned (bytes 0xCD, NaN-like nonsense). Returns the written ones.
     """
     import pyopencl as cl
 
+    device = next(device for device in ftiny.devices() if device.kind == "opencl")
     if not _STATE:
-        context = cl.Context([cl.get_platforms()[0].get_devices()[0]])
-        _STATE.update(context=context, queue=cl.CommandQueue(context))
-    context, queue = _STATE["context"], _STATE["queue"]
-    scheduled = schedule(nest, capabilities)
+        _STATE.update(queue=cl.CommandQueue(device.context))
+    context, queue = device.context, _STATE["queue"]
+    vector_bytes, lanes = device.capabilities.vector_bytes, device.capabilities.vector_width
+    capabilities = replace(
+        capabilities, vector_bytes=vector_bytes, vector_width=min(capabilities.vector_width, lanes))
+    made, scheduled = Compiler(capabilities).kernels(nest)
     buffers, hosts = {}, {}
     for value in (*nest.arguments, *scheduled.scratch):
         if value.name in arrays:
@@ -50,9 +56,8 @@ def run_opencl(nest: LoopNest, arrays: dict, capabilities=CPU) -> dict:
         hosts[value.name] = value
         flags = cl.mem_flags.READ_WRITE | cl.mem_flags.COPY_HOST_PTR
         buffers[value.name] = cl.Buffer(context, flags, hostbuf=host if host.size else np.zeros(64, np.uint8))
-    for kernel in scheduled.kernels:
-        source = emit(kernel, "opencl")
-        text = PUSH + source.text + "\n#pragma clang attribute pop\n"
+    for source in made:
+        text = wrap(source.text, device.capabilities.function_target)
         built = _STATE.get(text)
         if built is None:
             built = _STATE[text] = getattr(cl.Program(context, text).build(), source.entry)

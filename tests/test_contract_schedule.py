@@ -54,7 +54,7 @@ from ftiny.lowering.simplify import simplify as simplify_program
 F32 = np.dtype(np.float32)
 TARGETS = {"cpu": CPU, "gpu": GPU}
 EVERYWHERE = [*TARGETS, pytest.param("cuda", marks=pytest.mark.gpu)]
-NARROW = {"scalar": SCALAR, "eight": SimpleNamespace(**{**CPU.__dict__, "vector_width": 8, "compute_units": 64})}
+NARROW = {"scalar": SCALAR, "eight": replace(CPU, vector_width=8, compute_units=64)}
 
 
 def matmul(m: int, k: int, n: int, transposed: str = "", dtype=F32, epilogue: str = "", accumulate=None) -> LoopNest:

@@ -16,7 +16,9 @@ from dataclasses import replace
 
 from ftiny.core import Eqn, Jaxpr
 from ftiny.lowering.build import Built, build, program_of
+from ftiny.lowering.device import WIDEST_VECTOR, Capabilities
 from ftiny.lowering.emit_c import emit
+from ftiny.lowering.emit_opencl import widest_vector
 from ftiny.lowering.fuse import Fused, check_groups, fuse
 from ftiny.lowering.loops import LoopNest
 from ftiny.lowering.plan import Item, Kernels, Single, make_plan
@@ -27,10 +29,17 @@ from ftiny.lowering.simplify import simplify
 from ftiny.lowering.steps import step_builders
 
 
+def fits(sources: Iterable[KernelSource], capabilities: Capabilities) -> bool:
+    """Whether no vector is wider than the device's compiler takes."""
+    if capabilities.vector_width == 1 or capabilities.vector_bytes >= WIDEST_VECTOR:
+        return True
+    return all(widest_vector(source.text) <= capabilities.vector_bytes for source in sources)
+
+
 class Compiler:
     """One compilation: the device's capabilities, the kernels made so far, and the time spent in each stage."""
 
-    def __init__(self, capabilities) -> None:
+    def __init__(self, capabilities: Capabilities) -> None:
         self.capabilities = capabilities
         self.seconds: dict[str, float] = {}
         self._made: dict[LoopNest, tuple[tuple[KernelSource, ...], Scheduled]] = {}
@@ -85,18 +94,25 @@ class Compiler:
         key = replace(built.nest, equations=())
         if key not in self._made:
             log(4, str(built.nest))
-            self._made[key] = self._make(replace(key, name=self._unique_name(key)))
+            self._made[key] = self.kernels(replace(key, name=self._unique_name(key)))
         sources, scheduled = self._made[key]
         named = tuple(replace(s, equations=built.nest.equations) for s in sources)
         variables = dict(zip((a.name for a in built.nest.arguments), built.variables))
         scratch = tuple((v.name, v.shape, v.storage or v.dtype, v.name.endswith(".counter")) for v in scheduled.scratch)
         return Kernels(named, variables, scratch, built.in_place)
 
-    def _make(self, nest: LoopNest) -> tuple[tuple[KernelSource, ...], Scheduled]:
-        with self.clock("schedule"):
-            scheduled = schedule(nest, self.capabilities)
-        with self.clock("emit"):
-            sources = tuple(emit(kernel, self.capabilities.dialect) for kernel in scheduled.kernels)
+    def kernels(self, nest: LoopNest) -> tuple[tuple[KernelSource, ...], Scheduled]:
+        """The sources of a nest's kernels, and how they were scheduled."""
+        capabilities = self.capabilities
+        while True:
+            with self.clock("schedule"):
+                scheduled = schedule(nest, capabilities)
+            with self.clock("emit"):
+                sources = tuple(emit(kernel, capabilities.dialect) for kernel in scheduled.kernels)
+            if fits(sources, capabilities):
+                break
+            # Lanes are counted for the arrays of a nest; 64-bit indices and values in between may be wider.
+            capabilities = replace(capabilities, vector_width=capabilities.vector_width // 2)
         for source in sources:
             log(5, source.text)
         return sources, scheduled

@@ -30,20 +30,24 @@ from ftiny.errors import DeviceError
 logger = logging.getLogger("ftiny")
 
 
+WIDEST_VECTOR = 128  # bytes: OpenCL C has at most 16 lanes of 8
+
+
 @dataclass(frozen=True)
 class Capabilities:
     """What the scheduler and the emitters need to know of a device.
 
     `dialect` is 'cuda', 'opencl' or 'numpy'; `vector_width` the float32 lanes of one work-item's vectors (1 on
-    GPUs); `warp` the threads that can exchange registers (1 in OpenCL C); `shared_bytes` and `max_threads` are
-    limits of one block; `host_memory` says that kernels and host share memory, so that host views cost nothing;
-    `arch` names the machine code ('sm_90a'); `pragma_clwb` says that this OpenCL compiler inlines its builtins
-    only inside `#pragma clang attribute push(__attribute__((target("clwb"))), apply_to=function)`, which the
-    OpenCL device wraps round the text that it compiles.
+    GPUs); `vector_bytes` the widest vectors of any type that its compiler takes; `warp` the threads that can
+    exchange registers (1 in OpenCL C); `shared_bytes` and `max_threads` are limits of one block; `host_memory`
+    says that kernels and host share memory, so that host views cost nothing;
+    `arch` names the machine code ('sm_90a'); `function_target` is the processor feature without which this OpenCL
+    compiler inlines no builtins (`opencl_probe.py`), if there is one.
     """
 
     dialect: str
     vector_width: int = 1
+    vector_bytes: int = WIDEST_VECTOR
     warp: int = 1
     max_threads: int = 1
     shared_bytes: int = 0
@@ -52,7 +56,7 @@ class Capabilities:
     fp16: bool = True
     host_memory: bool = True
     arch: str = ""
-    pragma_clwb: bool = False
+    function_target: str = ""
 
 
 class Memory:

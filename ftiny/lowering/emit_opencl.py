@@ -10,6 +10,7 @@ Worked example: Store("y", 16*i + ramp(16), x[16*i + ramp(16)] + 1.0) prints as
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,8 @@ _FLOAT_BUILTINS = {
     **{f: f for f in ("floor ceil exp exp2 expm1 log log1p log2 sqrt rsqrt cbrt sin cos tan asin acos atan atan2 "
                       "sinh cosh tanh asinh acosh atanh erf erfc pow nextafter").split()}}
 _INTEGER_BUILTINS = {"minimum": "min", "maximum": "max"}
+_BYTES = {**{name: int(code[1]) for code, name in _TYPES.items()}, "vload_half": 4, "vstore_half": 4}
+_VECTOR = re.compile(rf"(?<![a-z])({'|'.join(_BYTES)})(2|4|8|16)\b")
 _FENCES = {"shared": "barrier(CLK_LOCAL_MEM_FENCE);",
            "global": "barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);",
            "device": "mem_fence(CLK_GLOBAL_MEM_FENCE);"}
@@ -348,3 +351,8 @@ def _storage_id(dtype: np.dtype) -> str:
 def emit(kernel: Kernel) -> KernelSource:
     """The OpenCL C source of a kernel."""
     return emit_with(kernel, OpenCL())
+
+
+def widest_vector(text: str) -> int:
+    """The bytes of the widest vector type that a text names: 64 if there is a float16, or a long8."""
+    return max((_BYTES[name] * int(lanes) for name, lanes in set(_VECTOR.findall(text))), default=0)

@@ -25,7 +25,7 @@ from ftiny.lowering.plan_types import (
 )
 
 FLOAT = numpy.dtype(numpy.float32)
-CHAINS, ROUNDS = 16, 4096
+CHAINS, ROUNDS = 12, 4096  # two units with a latency of 4 want 8; more than 12 do not fit 16 registers
 
 OPENCL = (
     "__kernel __attribute__((reqd_work_group_size({block},1,1)))"
@@ -59,8 +59,8 @@ def _kernel(device: Any, name: str, body: str, grid: int, block: int, work: int)
 
 def _stream(device: Any, lanes: int, elements: int, chunk: int, block: int) -> KernelSource:
     if lanes > 1:
-        loop = f"for (int j = 0; j < {chunk // 16}; j++)"
-        body = f"  x += i * {chunk}; y += i * {chunk};\n  {loop} vstore16(vload16(j, x) + 1.0f, j, y);"
+        loop = f"for (int j = 0; j < {chunk // lanes}; j++)"
+        body = f"  x += i * {chunk}; y += i * {chunk};\n  {loop} vstore{lanes}(vload{lanes}(j, x) + 1.0f, j, y);"
     else:
         body = "  float4 v = ((const float4*)x)[i]; v.x += 1.0f; ((float4*)y)[i] = v;"
         if device.capabilities.dialect == "opencl":

@@ -31,11 +31,11 @@ import numpy
 
 from ftiny.errors import DeviceError
 from ftiny.lowering import cache, pocl, profile
-from ftiny.lowering.device import Capabilities, Device, Executable, Memory, contiguous
+from ftiny.lowering.device import WIDEST_VECTOR, Capabilities, Device, Executable, Memory, contiguous
 from ftiny.lowering.memory import Pool
 from ftiny.lowering.opencl_launches import OpenCLDriver, OpenCLFunctions
 from ftiny.lowering.opencl_memory import BufferMemory, HostBlock, HostMemory, Place
-from ftiny.lowering.opencl_probe import POP, PUSH, probe
+from ftiny.lowering.opencl_probe import MOST_LANES, Probed, probe, wrap
 from ftiny.lowering.plan_types import (
     Graph,
     KernelSource,
@@ -103,8 +103,10 @@ class OpenCLDevice(Device):
         self.cl, self.handle, self.index = cl, handle, index
         self.platform = handle.platform
         self.is_pocl = "Portable Computing Language" in self.platform.name
+        # The width tells processors apart that a driver's compiler takes for one: with and without AVX-512.
+        width = str(handle.native_vector_width_float)
         self.identity = "|".join(
-            (self.platform.version, handle.name, handle.version, handle.driver_version)
+            (self.platform.version, handle.name, handle.version, handle.driver_version, width)
         )
         self._host_pointers = host_pointers
         self._lock = threading.RLock()
@@ -147,35 +149,35 @@ class OpenCLDevice(Device):
 
     @cached_property
     def capabilities(self) -> Capabilities:  # type: ignore[override]
-        """Asked of the driver; two facts are measured once on a machine and kept on disk."""
-        handle = self.handle
-        on_cpu = bool(handle.type & self.cl.device_type.CPU)
-        host_pointers, pragma_clwb = self._probed()
+        """Asked of the driver, and of small kernels once on a machine."""
+        handle, probed = self.handle, self._probed
         return Capabilities(
             dialect="opencl",
-            vector_width=16 if on_cpu else 1,
+            vector_width=probed.lanes,
+            vector_bytes=4 * probed.lanes if probed.lanes < MOST_LANES else WIDEST_VECTOR,
             warp=1,
             max_threads=handle.max_work_group_size,
             shared_bytes=handle.local_mem_size,
             compute_units=handle.max_compute_units,
             fp64="cl_khr_fp64" in handle.extensions,
             fp16="cl_khr_fp16" in handle.extensions,
-            host_memory=host_pointers and self._host_pointers is not False,
+            host_memory=probed.host_pointers,
             arch=handle.name.strip(),
-            pragma_clwb=pragma_clwb,
+            function_target=probed.function_target,
         )
 
-    def _probed(self) -> tuple[bool, bool]:
-        """Whether kernels can use host addresses, and whether builtins are inlined only under `PUSH`."""
+    @cached_property
+    def _probed(self) -> Probed:
+        """What small kernels tell of a CPU, kept on disk; nothing is asked of other devices."""
         if not self.handle.type & self.cl.device_type.CPU:
-            return False, False
+            return Probed(False, 1, "")
         key = cache.key_of("opencl probe", self.identity)
         known = cache.disk().get_text(key)
         if known is None:
             known = json.dumps(probe(self))
             cache.disk().put_text(key, known)
-        host_pointers, pragma_clwb = json.loads(known)
-        return host_pointers and self.functions is not None, pragma_clwb
+        probed = Probed(*json.loads(known))
+        return probed._replace(host_pointers=probed.host_pointers and self.functions is not None)
 
     @cached_property
     def pool(self) -> Pool:
@@ -312,11 +314,7 @@ class OpenCLDevice(Device):
                 )
 
     def _stored_key(self, digest: str) -> str:
-        return cache.key_of("opencl kernel", digest, self.identity, str(self._wrapped))
-
-    @property
-    def _wrapped(self) -> bool:
-        return self.capabilities.pragma_clwb
+        return cache.key_of("opencl kernel", digest, self.identity, self.capabilities.function_target)
 
     def _load_stored(self, missing: Mapping[str, KernelSource]) -> int:
         """Programs that an earlier process built; returns how many kernels they gave."""
@@ -392,7 +390,7 @@ class OpenCLDevice(Device):
             f"#define {kernel.entry} {entry_name(kernel, digest)}\n{kernel.text}\n#undef {kernel.entry}\n"
             for digest, kernel in kernels.items()
         )
-        return PUSH + text + POP if self._wrapped else text
+        return wrap(text, self.capabilities.function_target)
 
     def _build_new(self, kernels: Mapping[str, KernelSource], packed: bytes = b"") -> None:
         """Builds one program; `packed` is what another process has compiled of it."""
