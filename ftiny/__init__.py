@@ -16,18 +16,22 @@ import importlib
 from ftiny import dtypes, errors, tree
 from ftiny.array import Array, ShapeDtypeStruct, block_until_ready, device_get, device_put, from_dlpack
 from ftiny.core import check_jaxpr
+from ftiny.core import get_aval as typeof
 from ftiny.effects import debug, io_callback, kernel, pure_callback
 from ftiny.lowering.device import default_device, device, devices
 from ftiny.source import name_scope as named_scope
+from ftiny.source import named_call
 from ftiny.transforms import control, custom
 from ftiny.transforms.call import (
     checkpoint,
     checkpoint_name,
+    checkpoint_policies,
     save_contractions,
     save_everything,
     save_names,
     save_nothing,
 )
+from ftiny.transforms.closures import closure_convert, custom_gradient
 from ftiny.transforms.custom import custom_jvp, custom_vjp
 from ftiny.transforms.grad import (
     grad,
@@ -41,6 +45,8 @@ from ftiny.transforms.grad import (
     vjp,
 )
 from ftiny.transforms.jit import eval_shape, jit, make_jaxpr
+from ftiny.transforms.modes import disable_jit, ensure_compile_time_eval
+from ftiny.transforms.retraces import explain_retraces
 from ftiny.transforms.vmap import vmap
 
 # isort: split
@@ -49,15 +55,19 @@ from ftiny import numpy
 
 __version__ = "0.1.0"
 
-_LAZY = ("data", "lax", "nn", "optimizers", "random", "stax")
+# Names that JAX has for the same things.
+remat, jacobian = checkpoint, jacrev
+
+_LAZY = ("data", "lax", "nn", "optimizers", "random", "scipy", "stax", "tree_util")
 
 __all__ = [
     "Array", "ShapeDtypeStruct", "block_until_ready", "check_jaxpr", "checkpoint", "checkpoint_name",
-    "control", "custom", "custom_jvp", "custom_vjp", "debug", "default_device", "device", "device_get",
-    "device_put", "devices", "dtypes", "errors", "eval_shape", "from_dlpack", "grad", "hessian", "io_callback",
-    "jacfwd", "jacrev", "jit", "jvp", "kernel", "linear_transpose", "linearize", "make_jaxpr", "named_scope", "numpy",
-    "pure_callback", "save_contractions", "save_everything", "save_names", "save_nothing", "tree",
-    "value_and_grad", "vjp", "vmap",
+    "checkpoint_policies", "closure_convert", "control", "custom", "custom_gradient", "custom_jvp", "custom_vjp",
+    "debug", "default_device", "device", "device_get", "device_put", "devices", "disable_jit", "dtypes",
+    "ensure_compile_time_eval", "errors", "eval_shape", "explain_retraces", "from_dlpack", "grad", "hessian",
+    "io_callback", "jacfwd", "jacobian", "jacrev", "jit", "jvp", "kernel", "linear_transpose", "linearize",
+    "make_jaxpr", "named_call", "named_scope", "numpy", "pure_callback", "remat", "save_contractions",
+    "save_everything", "save_names", "save_nothing", "tree", "typeof", "value_and_grad", "vjp", "vmap",
     *_LAZY,
 ]
 

@@ -8,10 +8,12 @@ again (linearised, transposed, batched) keep their equations' own sources: `inhe
 """
 from __future__ import annotations
 
+import functools
 import linecache
 import os
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -89,6 +91,17 @@ def name_scope(name: str):
         yield
     finally:
         _state.names = before
+
+
+def named_call(function: Callable, name: str | None = None) -> Callable:
+    """`function`, whose equations carry `name` (default: its own) in their path, as inside `named_scope`."""
+
+    @functools.wraps(function)
+    def called(*args, **kwargs):
+        with name_scope(name or function.__name__):
+            return function(*args, **kwargs)
+
+    return called
 
 
 @contextmanager

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 from ftiny.core import Jaxpr
 
 if TYPE_CHECKING:
+    from ftiny.lowering.compiler import Compiler
     from ftiny.lowering.device import Device, Executable
+    from ftiny.lowering.plan_types import Plan
 
 
 def compile(jaxpr: Jaxpr, device: Device, donated: Sequence[int] = ()) -> Executable:
@@ -30,25 +32,32 @@ def compile(jaxpr: Jaxpr, device: Device, donated: Sequence[int] = ()) -> Execut
         `executable.run(memories) -> memories`, one for each argument and result.
     """
     from ftiny.lowering.compiler import Compiler
-    from ftiny.lowering.plan_cache import load_plan, plan_key, store_plan
-    from ftiny.lowering.profile import debug_level
-    from ftiny.lowering.simplify import simplify
 
     if device.capabilities.dialect == "numpy":
         return device.load(jaxpr.close_over())
     compiler = Compiler(device.capabilities)
+    plan, sources = make_plan(jaxpr, compiler, donated)
+    with compiler.clock("load"):
+        lines = {number: "; ".join(map(str, found)) for number, found in enumerate(sources)}
+        executable = device.load(plan, lines)
+    compiler.report(plan)
+    return executable
+
+
+def make_plan(jaxpr: Jaxpr, compiler: Compiler, donated: Sequence[int] = ()) -> tuple[Plan, Sequence]:
+    """The plan of a program, from the disk or made now, and the sources of each of the plan's equations."""
+    from ftiny.lowering.plan_cache import load_plan, plan_key, store_plan
+    from ftiny.lowering.profile import debug_level
+    from ftiny.lowering.simplify import simplify
+
     with compiler.clock("simplify"):
         simplified = simplify(jaxpr)
     with compiler.clock("cache"):
-        key = plan_key(simplified.jaxpr, device.capabilities, donated)
+        key = plan_key(simplified.jaxpr, compiler.capabilities, donated)
         # What the stages print can only be printed by running them.
         plan = load_plan(key) if debug_level() < 3 else None
     if plan is None:
         plan = compiler.plan(simplified.jaxpr, donated)
         with compiler.clock("cache"):
             store_plan(key, plan)
-    with compiler.clock("load"):
-        lines = {number: "; ".join(map(str, found)) for number, found in enumerate(simplified.sources)}
-        executable = device.load(plan, lines)
-    compiler.report(plan)
-    return executable
+    return plan, simplified.sources

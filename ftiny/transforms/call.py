@@ -16,9 +16,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 from ftiny import core, tree
+from ftiny.contraction import operand_indices
 from ftiny.core import ZERO, Anchor, Jaxpr, Linear, Primitive, Var, not_needed
 from ftiny.errors import ArgumentError
 from ftiny.lowering.interpret import interpret
@@ -237,6 +239,47 @@ def save_names(*names: str) -> Policy:
         return primitive.name == "call" and params["name"] in names
 
     return policy
+
+
+def _save_unbatched_contractions(primitive, *avals, **params) -> bool:
+    """A checkpoint policy: keep the results of products without a batch axis, as those with weights are."""
+    if primitive.name != "contract":
+        return False
+    spec = params["spec"]
+    first, second = map(set, map(operand_indices, spec.operands))
+    return not first & second & set(spec.output)
+
+
+def _save_all_but(*names: str) -> Policy:
+    """A checkpoint policy: keep everything but the values that `checkpoint_name` gave one of these names."""
+    return lambda primitive, *avals, **params: not (primitive.name == "call" and params["name"] in names)
+
+
+def _save_named_but(*names: str) -> Policy:
+    """A checkpoint policy: keep the values that `checkpoint_name` gave a name, but for these names."""
+    return lambda primitive, *avals, **params: (
+        primitive.name == "call" and params["jaxpr"].eqns == () and params["name"] not in names
+    )
+
+
+def _save_either(*policies: Policy) -> Policy:
+    """A checkpoint policy: keep what one of the policies keeps."""
+    return lambda primitive, *avals, **params: any(policy(primitive, *avals, **params) for policy in policies)
+
+
+# The policies under the names that JAX gives them.
+checkpoint_policies = SimpleNamespace(
+    everything_saveable=save_everything,
+    nothing_saveable=save_nothing,
+    dots_saveable=save_contractions,
+    checkpoint_dots=save_contractions,
+    dots_with_no_batch_dims_saveable=_save_unbatched_contractions,
+    checkpoint_dots_with_no_batch_dims=_save_unbatched_contractions,
+    save_only_these_names=save_names,
+    save_anything_except_these_names=_save_all_but,
+    save_any_names_but_these=_save_named_but,
+    save_from_both_policies=_save_either,
+)
 
 
 def checkpoint_name(value, name: str):

@@ -6,7 +6,8 @@ Input: Python functions for the bodies and branches. Output: one equation that h
     Array(192., dtype=float32)
 
 `while[cond_jaxpr body_jaxpr cond_nconsts body_nconsts] cond_consts body_consts carry` runs until its condition is
-false; it has a forward derivative only, since the number of steps, and with it the memory for going back, is not known.
+false; it has a forward derivative only, since the number of steps, and with it the memory for going back, is not known
+(`max_steps=` makes it a scan, which has both).
 `cond[branches] index operands` runs one of its branches, which all take the same operands; the index is an int32 that
 is clamped to the range. Its derivative is cut in two like a call's, with one set of residuals for all branches: a
 branch gives zeros for those that are not its own.
@@ -166,7 +167,8 @@ while_p = Primitive(
     jvp=_while_jvp,
     transpose=not_needed(
         "reverse-mode differentiation through while_loop (or fori_loop with traced bounds) needs the number of steps "
-        "beforehand; use scan, fori_loop with Python integers as bounds, or forward mode (jvp, jacfwd)"
+        "beforehand; give while_loop max_steps=, or use scan, fori_loop with Python integers as bounds, or forward "
+        "mode (jvp, jacfwd)"
     ),
     batch=_while_batch,
     factors=not_needed("the body of a loop is partitioned, not the loop"),
@@ -179,14 +181,18 @@ while_p.batch_named = lambda trace, args, dims, **params: _while_batch(  # type:
 )
 
 
-def while_loop(condition: Callable, body: Callable, init):
+def while_loop(condition: Callable, body: Callable, init, *, max_steps: int | None = None):
     """Run `carry = body(carry)` while `condition(carry)` is true, from `init`; gives the last carry.
 
     `init` is a pytree; structure, shapes and dtypes stay the same. `condition` gives one bool. Differentiable in
-    forward mode only. Raises `ArgumentError`, `ShapeError` or `DtypeError` when the carry changes or the condition is
-    no bool.
+    forward mode; with `max_steps` also in reverse, since it is then a scan of so many steps, of which those after the
+    condition has become false do nothing. Such a loop ends after `max_steps` steps even if the condition still holds.
+
+    Raises `ArgumentError`, `ShapeError` or `DtypeError` when the carry changes or the condition is no bool.
     """
     check_leaves("while_loop", (init,))
+    if max_steps is not None:
+        return _bounded_loop(condition, body, init, max_steps)
     leaves, structure = tree.flatten(init)
 
     def step(*values):
@@ -204,6 +210,18 @@ def while_loop(condition: Callable, body: Callable, init):
             )
         )
     return tree.unflatten(structure, bind_while(cond_program, program, [], [], values))
+
+
+def _bounded_loop(condition: Callable, body: Callable, init, max_steps: int):
+    """A while loop as a scan whose steps are skipped once the condition is false."""
+    if not isinstance(max_steps, (int, np.integer)) or max_steps < 0:
+        raise ArgumentError(located(f"while_loop: max_steps must be an integer of at least 0, not {max_steps!r}"))
+
+    @functools.wraps(body)
+    def step(carry, _):
+        return cond(condition(carry), body, lambda unchanged: unchanged, carry), None
+
+    return scan(step, init, None, length=int(max_steps))[0]
 
 
 def fori_loop(lower, upper, body: Callable, init, unroll: int = 1):

@@ -30,6 +30,9 @@ from ftiny.lowering.device import Device, default_device
 from ftiny.source import located
 from ftiny.transforms.call import bind_call
 from ftiny.transforms.common import FlatFunction, check_leaves, name_of
+from ftiny.transforms.modes import PlainTrace
+from ftiny.transforms.retraces import record
+from ftiny.transforms.stages import Lowered, Traced
 from ftiny.transforms.vmap import named_axes
 
 
@@ -103,11 +106,12 @@ class Jitted:
         donate: tuple[int, ...],
         donate_names: tuple[str, ...],
         name: str | None,
+        inline: bool,
     ):
         functools.update_wrapper(self, function)
         self.function, self.name = function, name or name_of(function)
         self._static, self._static_names = static, static_names
-        self._donate, self._donate_names = donate, donate_names
+        self._donate, self._donate_names, self._inline = donate, donate_names, inline
         self._entries: dict[Hashable, Entry] = {}
         self._last: Entry | None = None
         self._lock = threading.Lock()
@@ -119,7 +123,7 @@ class Jitted:
         if last is not None and type(core._state.trace) is EvalTrace:
             dynamic = (args, kwargs)
             if self._static or self._static_names:
-                *dynamic, statics = self._separate(args, kwargs)
+                *dynamic, statics = self.separate(args, kwargs)
                 dynamic = tuple(dynamic)
                 if statics != last.statics:
                     return self._call(args, kwargs)
@@ -136,7 +140,7 @@ class Jitted:
         """A jitted method: `self` is the first argument."""
         return self if instance is None else functools.partial(self, instance)
 
-    def _separate(self, args: tuple, kwargs: dict) -> tuple[tuple, dict, tuple]:
+    def separate(self, args: tuple, kwargs: dict) -> tuple[tuple, dict, tuple]:
         """The traced arguments, and the static ones with their types (1 and 1.0 are not the same static value)."""
         static = {
             position % len(args) if args else 0 for position in self._static if -len(args) <= position < len(args)
@@ -148,16 +152,20 @@ class Jitted:
         return dynamic, named, statics
 
     def _call(self, args: tuple, kwargs: dict):
+        trace = core.current_trace()
+        if isinstance(trace, PlainTrace):
+            return self.function(*args, **kwargs)
         entry, leaves = self._lookup(args, kwargs)
-        if type(core._state.trace) is EvalTrace:
+        if isinstance(trace, EvalTrace):
             self._last = entry
             return entry.run(leaves)
-        outs = bind_call(entry.program, [*entry.consts, *leaves], self.name)
+        values = [*entry.consts, *leaves]
+        outs = core.eval_jaxpr(entry.program, *values) if self._inline else bind_call(entry.program, values, self.name)
         return tree.unflatten(entry.out_structure, outs)
 
     def _lookup(self, args: tuple, kwargs: dict) -> tuple[Entry, list]:
         """The program for these arguments, traced if there is none yet, and the leaves."""
-        dynamic, named, statics = self._separate(args, kwargs)
+        dynamic, named, statics = self.separate(args, kwargs)
         self._check_static(statics)
         leaves, structure = tree.flatten((dynamic, named))
         self._check_leaves(args, kwargs, dynamic, named, leaves)
@@ -165,6 +173,7 @@ class Jitted:
         key = (structure, tuple(avals), statics, named_axes())
         entry = self._entries.get(key)
         if entry is None:
+            record(self.function, self.name, key, self._entries.values())
             entry = self._trace(args, kwargs, structure, avals, statics)
             if not any(isinstance(c, Tracer) for c in entry.consts):
                 with self._lock:
@@ -226,9 +235,18 @@ class Jitted:
 
     def program(self, *args, **kwargs) -> Jaxpr:
         """The program for these arguments (arrays or `ShapeDtypeStruct`); its first inputs are what it closed over."""
-        dynamic, named, statics = self._separate(args, kwargs)
+        dynamic, named, statics = self.separate(args, kwargs)
         leaves, structure = tree.flatten((dynamic, named))
         return self._trace(args, kwargs, structure, [core.get_aval(x) for x in leaves], statics).program
+
+    def trace(self, *args, **kwargs) -> Traced:
+        """The function traced for these arguments (arrays or `ShapeDtypeStruct`), as `stages.py` describes."""
+        args, kwargs = tree.map(_stand_in, (args, kwargs))
+        return Traced(self, self._lookup(args, kwargs)[0])
+
+    def lower(self, *args, **kwargs) -> Lowered:
+        """The kernels of the function for these arguments (arrays or `ShapeDtypeStruct`), on the current device."""
+        return self.trace(*args, **kwargs).lower()
 
     def clear_cache(self) -> None:
         """Forget all traced programs."""
@@ -238,6 +256,11 @@ class Jitted:
 
     def __repr__(self) -> str:
         return f"<jit of {self.name}>"
+
+
+def _stand_in(x):
+    """For a `ShapeDtypeStruct` an array of its shape and dtype, whose elements are all the same one."""
+    return np.broadcast_to(np.zeros((), x.dtype), x.shape) if isinstance(x, ShapeDtypeStruct) else x
 
 
 def _aval_of_number(x) -> Aval:
@@ -263,6 +286,7 @@ def jit(
     static_argnames=(),
     donate_argnums=(),
     donate_argnames=(),
+    inline: bool = False,
     name: str | None = None,
 ) -> Any:
     """`function`, traced once for each structure, shapes and dtypes of its arguments, and compiled.
@@ -273,6 +297,8 @@ def jit(
             keyword with its name are the same argument.
         donate_argnums, donate_argnames: arguments whose memory the program may reuse for its results. An array whose
             memory was reused can not be used again.
+        inline: leave the function's equations in an enclosing program, instead of one `call` equation. The compiled
+            program is the same; only what is printed differs.
         name: what the program is called in logs (default: the function's name).
 
     Also a decorator: `@jit` or `@jit(static_argnums=0)`. Raises `TracerError` for an argument that is no array and not
@@ -285,13 +311,14 @@ def jit(
             static_argnames=static_argnames,
             donate_argnums=donate_argnums,
             donate_argnames=donate_argnames,
+            inline=inline,
             name=name,
         )
     if not callable(function):
         raise ArgumentError(located(f"jit takes a function, not a {type(function).__name__}"))
     static, static_names = _both_ways(function, static_argnums, static_argnames)
     donate, donate_names = _both_ways(function, donate_argnums, donate_argnames)
-    return Jitted(function, static, static_names, donate, donate_names, name)
+    return Jitted(function, static, static_names, donate, donate_names, name, inline)
 
 
 def _both_ways(function: Callable, numbers, names) -> tuple[tuple[int, ...], tuple[str, ...]]:

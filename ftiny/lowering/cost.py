@@ -1,0 +1,86 @@
+"""What a plan costs: arithmetic, bytes and launches of one run, and the memory it holds.
+
+Input: a `Plan`. Output: a `Cost`, counted from the kernels' own figures, nothing measured:
+
+    cost_of(plan)     # Cost(flops=2048.0, bytes=1280.0, launches=2, exact=True)
+
+A scan counts its body as often as it runs, a branch counts as its costliest case, a while loop as one step; `exact`
+says that there was none of the last two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ftiny.lowering.plan_types import Argument, Branch, Donated, Graph, Loop, Plan, Step
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Operations, bytes read and written, and kernel launches of one run."""
+
+    flops: float = 0.0
+    bytes: float = 0.0
+    launches: int = 0
+    exact: bool = True
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            self.flops + other.flops,
+            self.bytes + other.bytes,
+            self.launches + other.launches,
+            self.exact and other.exact,
+        )
+
+    def times(self, count: int) -> Cost:
+        """The cost of doing it `count` times."""
+        return Cost(self.flops * count, self.bytes * count, self.launches * count, self.exact)
+
+
+@dataclass(frozen=True)
+class MemoryUse:
+    """Bytes of one instance of a plan. Donated arguments whose memory becomes a result are counted under arguments
+    and results alike, and once more as `aliases`."""
+
+    arguments: int
+    results: int
+    temporaries: int
+    aliases: int
+
+
+def cost_of(plan: Plan) -> Cost:
+    """The cost of one run of a plan."""
+    return sum((_cost_of_step(step, plan) for step in plan.steps), Cost())
+
+
+def _cost_of_step(step: Step, plan: Plan) -> Cost:
+    if isinstance(step, Graph):
+        kernels = [plan.kernels[launch.kernel] for launch in step.launches]
+        return Cost(sum(k.flops for k in kernels), sum(k.bytes for k in kernels), len(kernels))
+    if isinstance(step, Loop) and step.kind == "scan":
+        return cost_of(step.body).times(step.trips)
+    if isinstance(step, Loop):
+        assert step.cond is not None
+        return cost_of(step.body) + cost_of(step.cond) + Cost(exact=False)
+    if isinstance(step, Branch):
+        return max((cost_of(case) for case in step.branches), key=lambda cost: cost.bytes) + Cost(exact=False)
+    return Cost(exact=False)  # on the host, or between devices: nothing is known
+
+
+def memory_of(plan: Plan) -> MemoryUse:
+    """The memory of one instance of a plan."""
+    arguments = sum(plan.buffer(name).nbytes for name in plan.arguments)
+    owners = {name: plan.buffer(name) for name in plan.results}
+    results = sum(buffer.nbytes for buffer in owners.values() if not isinstance(buffer.owner, Argument))
+    aliases = sum(buffer.nbytes for buffer in owners.values() if isinstance(buffer.owner, Donated))
+    return MemoryUse(arguments, results, plan.arena_bytes, aliases)
+
+
+def aliases_of(plan: Plan) -> dict[int, int]:
+    """Which donated argument's memory becomes which result: positions of arguments to positions of results."""
+    found: dict[int, int] = {}
+    for position, name in enumerate(plan.results):
+        owner = plan.buffer(name).owner
+        if isinstance(owner, Donated):
+            found.setdefault(owner.index, position)
+    return found
