@@ -174,7 +174,7 @@ def _gather_numpy(x, indices, *, dims, slice_sizes, mode, fill_value):
         coordinates = _coordinates(starts, slice_sizes, rest, part)
         full = np.broadcast_shapes(inside.shape + (1,) * len(part), *(c.shape for c in coordinates))
         turned = x.transpose(rest + whole)
-        found = turned[tuple(np.broadcast_to(c, full) for c in coordinates)] if rest else np.broadcast_to(
+        found = np.asarray(turned[tuple(np.broadcast_to(c, full) for c in coordinates)]) if rest else np.broadcast_to(
             turned, full + x.shape).copy()
     if not inside.all():
         found[~inside] = fill_of(x.dtype, fill_value)

@@ -9,7 +9,7 @@ from documents import updated
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize("name", ["docs/one-value.md"])
+@pytest.mark.parametrize("name", ["docs/one-value.md", "docs/thinking.md", "docs/differences.md"])
 def test_a_page_prints_what_it_says(name):
     page = (ROOT / name).read_text()
     assert updated(page, name) == page, f"run: python tests/documents.py --update {name}, and review the difference"

@@ -507,3 +507,9 @@ def test_logaddexp_is_smooth_at_a_tie():
     softplus = lambda x: fnp.logaddexp(x, 0.0)
     assert float(ftiny.grad(softplus)(0.0)) == 0.5
     assert float(ftiny.grad(ftiny.grad(softplus))(0.0)) == 0.25
+
+
+def test_one_place_out_of_bounds_is_filled():
+    x = np.arange(3, dtype=np.int32)
+    get = lambda array: array.at[5].get(mode="fill", fill_value=-1)
+    assert_same(get(fnp.asarray(x)), get(jnp.asarray(x)))
