@@ -26,15 +26,13 @@ _outside = not_needed("a collective has a value only along a mapped axis; name o
 
 def _collective(name: str, batch_named, **rules) -> Primitive:
     """A primitive that communicates: `batch_named(trace, args, dims, **params)` runs it along the axis of a vmap."""
-    primitive = Primitive(name, numpy=_outside, lower=Anchor("collective"), **rules)
 
     def checked(trace, args, dims, **params):
         shapes = [p.shape_of(x) if d is None else np.delete(p.shape_of(x), d).tolist() for x, d in zip(args, dims)]
-        primitive.abstract(*(get_aval(x).update(shape=tuple(s)) for x, s in zip(args, shapes)), **params)
+        rules["abstract"](*(get_aval(x).update(shape=tuple(s)) for x, s in zip(args, shapes)), **params)
         return batch_named(trace, args, dims, **params)
 
-    primitive.batch_named = checked  # type: ignore[attr-defined]
-    return primitive
+    return Primitive(name, numpy=_outside, lower=Anchor("collective"), batch_named=checked, **rules)
 
 
 def _names(axes) -> tuple[str, ...]:

@@ -257,13 +257,20 @@ class Primitive:
     factors(*avals, **params) -> str                 the sharding rule, like "ij,jk->ik"
     lower(ins, index, in_avals, out_aval, **params) -> Expr     one element's value; or an `Anchor`
     effects(params) -> frozenset[str]                default: none
+
+    Only some have these:
+
+    linearize(trace, primals, tangents, **params)    how `vjp` splits a body in two (transforms/grad.py)
+    batch_named(trace, args, dims, **params)         collectives: along the axis of a `vmap` that has a name. What holds
+                                                     a program has a `batch` rule with `axis_name=` instead
     """
 
     RULES = ("abstract", "numpy", "jvp", "transpose", "batch", "factors", "lower")
     registry: dict[str, Primitive] = {}
 
     def __init__(self, name: str, *, multiple_results: bool = False, shows_as: str | None = None,
-                 effects: Callable[[dict], frozenset[str]] | None = None, **rules):
+                 effects: Callable[[dict], frozenset[str]] | None = None, linearize: Callable | None = None,
+                 batch_named: Callable | None = None, **rules):
         missing = [rule for rule in self.RULES if rules.get(rule) is None]
         unknown = set(rules) - set(self.RULES)
         if missing or unknown:
@@ -279,8 +286,7 @@ class Primitive:
         self.batch: Callable = rules["batch"]
         self.factors: Callable = rules["factors"]
         self.lower: Callable | Anchor = rules["lower"]
-        # Higher-order primitives add `linearize` (transforms/grad.py): how `vjp` splits their body in two.
-        self.linearize: Callable | None = None
+        self.linearize, self.batch_named = linearize, batch_named
         self.registry[name] = self
 
     def infer(self, avals: Sequence[Aval], params: dict) -> list[Aval]:

@@ -127,15 +127,12 @@ call_p = Primitive(
     abstract=_call_abstract,
     numpy=lambda *arrays, jaxpr, name, policy: interpret(jaxpr, arrays),
     jvp=_call_jvp,
+    linearize=_call_linearize,
     transpose=_call_transpose,
     batch=_call_batch,
     factors=not_needed("a call is inlined before it is partitioned"),
     lower=Anchor("call"),
     effects=lambda params: params["jaxpr"].effects,
-)
-call_p.linearize = _call_linearize
-call_p.batch_named = lambda trace, args, dims, **params: _call_batch(  # type: ignore[attr-defined]
-    trace.size, args, dims, **params, axis_name=trace.axis_name
 )
 
 

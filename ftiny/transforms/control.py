@@ -165,6 +165,7 @@ while_p = Primitive(
     abstract=lambda *avals, body_jaxpr, **params: [aval.update() for aval in body_jaxpr.out_avals],
     numpy=_while_numpy,
     jvp=_while_jvp,
+    linearize=_while_linearize,
     transpose=not_needed(
         "reverse-mode differentiation through while_loop (or fori_loop with traced bounds) needs the number of steps "
         "beforehand; give while_loop max_steps=, or use scan, fori_loop with Python integers as bounds, or forward "
@@ -174,10 +175,6 @@ while_p = Primitive(
     factors=not_needed("the body of a loop is partitioned, not the loop"),
     lower=Anchor("while"),
     effects=lambda params: params["cond_jaxpr"].effects | params["body_jaxpr"].effects,
-)
-while_p.linearize = _while_linearize
-while_p.batch_named = lambda trace, args, dims, **params: _while_batch(  # type: ignore[attr-defined]
-    trace.size, args, dims, **params, axis_name=trace.axis_name
 )
 
 
@@ -412,15 +409,12 @@ cond_p = Primitive(
     abstract=lambda index, *avals, branches: [aval.update() for aval in branches[0].out_avals],
     numpy=_cond_numpy,
     jvp=_cond_jvp,
+    linearize=_cond_linearize,
     transpose=_cond_transpose,
     batch=_cond_batch,
     factors=not_needed("the branches are partitioned, not the cond"),
     lower=Anchor("cond"),
     effects=lambda params: core.NO_EFFECTS.union(*(branch.effects for branch in params["branches"])),
-)
-cond_p.linearize = _cond_linearize
-cond_p.batch_named = lambda trace, args, dims, **params: _cond_batch(  # type: ignore[attr-defined]
-    trace.size, args, dims, **params, axis_name=trace.axis_name
 )
 
 

@@ -124,9 +124,6 @@ custom_jvp_p = Primitive(
     lower=Anchor("call"),
     effects=lambda params: params["jaxpr"].effects,
 )
-custom_jvp_p.batch_named = lambda trace, args, dims, **params: _custom_jvp_batch(  # type: ignore[attr-defined]
-    trace.size, args, dims, **params, axis_name=trace.axis_name
-)
 
 
 class _Custom:
@@ -378,6 +375,7 @@ custom_vjp_p = Primitive(
     abstract=_body_avals,
     numpy=_inline_numpy,
     jvp=_custom_vjp_jvp,
+    linearize=_custom_vjp_linearize,
     transpose=not_needed(
         "a function with a custom_vjp rule is differentiated by its rule before anything is transposed"
     ),
@@ -385,10 +383,6 @@ custom_vjp_p = Primitive(
     factors=not_needed("a call is inlined before it is partitioned"),
     lower=Anchor("call"),
     effects=lambda params: params["jaxpr"].effects,
-)
-custom_vjp_p.linearize = _custom_vjp_linearize
-custom_vjp_p.batch_named = lambda trace, args, dims, **params: _custom_vjp_batch(  # type: ignore[attr-defined]
-    trace.size, args, dims, **params, axis_name=trace.axis_name
 )
 
 

@@ -344,15 +344,12 @@ scan_p = Primitive(
     abstract=_scan_abstract,
     numpy=_scan_numpy,
     jvp=_scan_jvp,
+    linearize=_scan_linearize,
     transpose=_scan_transpose,
     batch=_scan_batch,
     factors=not_needed("the body of a loop is partitioned, not the loop"),
     lower=Anchor("scan"),
     effects=lambda params: params["jaxpr"].effects,
-)
-scan_p.linearize = _scan_linearize
-scan_p.batch_named = lambda trace, args, dims, **params: _scan_batch(  # type: ignore[attr-defined]
-    trace.size, args, dims, **params, axis_name=trace.axis_name
 )
 
 

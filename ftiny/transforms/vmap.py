@@ -107,8 +107,10 @@ class BatchTrace(Trace):
             with core.using(self.parent):
                 return self.parent.process(primitive, values, params)
         with core.using(self.parent), transform_scope("vmap"):
-            if named:
+            if named and primitive.batch_named is not None:
                 outs, out_dims = primitive.batch_named(self, values, dims, **params)
+            elif named:
+                outs, out_dims = primitive.batch(self.size, values, dims, **params, axis_name=self.axis_name)
             else:
                 outs, out_dims = primitive.batch(self.size, values, dims, **params)
         if not primitive.multiple_results:
