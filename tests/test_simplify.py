@@ -48,6 +48,12 @@ def test_patterns(function, left):
     assert names(function, X) == left
 
 
+def test_a_scalar_beside_a_splat_is_spread_afterwards():
+    """The splat becomes a scalar literal; the result keeps its shape."""
+    spread = lambda x: primitives.mul(structure.broadcast(np.float32(2), (3,), ()), primitives.math(x, fn="exp"))
+    assert names(spread, np.float32(1)) == ["exp", "mul", "broadcast"]
+
+
 def test_dead_equations_go():
     def function(x):
         primitives.math(x, fn="sin")

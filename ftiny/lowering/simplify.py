@@ -159,6 +159,10 @@ class _Builder:
             inputs = self._splats_to_literals(inputs, avals[0])
             if all(isinstance(a, Literal) for a in inputs):
                 return self._fold(primitive, inputs, params, avals)
+            if avals[0].shape and not any(a.aval.shape for a in inputs):
+                # Only scalars are left of the operands: one result, spread over the shape.
+                scalars = self.bind(primitive, inputs, params, [aval.update(shape=()) for aval in avals])
+                return [self.apply("broadcast", x, shape=a.shape, dims=()) for x, a in zip(scalars, avals)]
         rule = _RULES.get(primitive.name)
         if rule is not None:
             found = rule(self, inputs, params, avals[0])
