@@ -85,3 +85,19 @@ def test_the_environment_may_change_after_a_first_call(opencl, tmp_path):
     environment = {**os.environ, "FTINY_CACHE_DIR": str(tmp_path), "FTINY_DEVICE": "opencl"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout.strip()) == (0, "4.0"), done.stderr
+
+
+@pytest.mark.parametrize("size", [3, 64])
+def test_bools_are_stored_as_zero_and_one(opencl, size):
+    """Masks are -1 inside kernels. 255 would count as true here, and as 255 in a library that adds bytes."""
+    x, y = (np.random.default_rng(seed).standard_normal(size).astype(np.float32) for seed in (0, 1))
+    p, q = x > 0, y > 0
+
+    def function(x, y):
+        p, q = x > 0, y > 0
+        return p, p | q, p & q, p ^ q, ~p, p | (y <= x), fnp.where(p, q, ~q)
+
+    with ftiny.device("opencl"):
+        found = [np.asarray(r) for r in ftiny.jit(function)(x, y)]
+    for result, expected in zip(found, (p, p | q, p & q, p ^ q, ~p, p | (y <= x), np.where(p, q, ~q))):
+        np.testing.assert_array_equal(result.view(np.uint8), expected.view(np.uint8))

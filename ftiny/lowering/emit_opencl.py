@@ -239,7 +239,7 @@ class OpenCL(Dialect):
         if access.storage == F16:
             return f"vstore_half{n}({bare(value)}, 0, {pointer});"
         if access.storage == BOOL:
-            value = f"convert_uchar{n}({bare(value)} & 1)"
+            value = f"convert_uchar{n}({value} & 1)"  # the mask -1 is stored as 1
         return f"vstore{n}({bare(value)}, 0, {pointer});"
 
     def store(self, printer: Printer, access: Access, value: str) -> None:
