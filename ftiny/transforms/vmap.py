@@ -244,7 +244,7 @@ def _mapped_size(args: tuple, kwargs: dict, leaves: list, dims: list, size: int 
         for position, argument in enumerate(args)
         for path, _ in tree.leaves_with_path(argument)
     ]
-    names += [f"argument {path[0]}{tree.keystr(path[1:])}" for path, _ in tree.leaves_with_path(kwargs)]
+    names += [f"argument {path[0].key}{tree.keystr(path[1:])}" for path, _ in tree.leaves_with_path(kwargs)]
     found: dict[str, tuple[int, int, tuple]] = {}
     for name, leaf, dim in zip(names, leaves, dims):
         if dim is None:
