@@ -494,6 +494,8 @@ def dynamic_update_slice(x, update, starts):
 def take_along_axis(x, indices, axis: int, mode: str = "promise"):
     """`x[..., indices[..., k, ...], ...]`: indices of the shape of `x` except along `axis`."""
     shape = p.shape_of(indices)
+    if 0 in shape:  # no element, and no window of one element that a gather could take
+        return p.broadcast(np.zeros((), get_aval(x).dtype)[()], shape=shape, dims=())
     others = tuple(a for a in range(len(shape)) if a != axis)
     dims = GatherDims((), (axis,), (axis,), others, others)
     return gather(x, p.reshape(indices, (*shape, 1)), dims, (1,) * len(shape), mode)

@@ -513,3 +513,9 @@ def test_one_place_out_of_bounds_is_filled():
     x = np.arange(3, dtype=np.int32)
     get = lambda array: array.at[5].get(mode="fill", fill_value=-1)
     assert_same(get(fnp.asarray(x)), get(jnp.asarray(x)))
+
+
+def test_along_an_axis_of_nothing():
+    x, indices = np.zeros((2, 0, 3), np.float32), np.zeros((2, 0, 1), np.int32)
+    assert_same(fnp.take_along_axis(x, indices, -1), jnp.take_along_axis(x, indices, -1))
+    assert_same(ftiny.jit(lambda i: fnp.take_along_axis(x, i, -1))(indices), jnp.take_along_axis(x, indices, -1))
