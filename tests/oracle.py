@@ -23,9 +23,11 @@ NAMES = ("jit", "vmap", "grad", "value_and_grad", "jvp", "vjp")
 
 @cache
 def jax_library() -> SimpleNamespace:
-    """jax: numpy, lax, nn, random, special (jax.scipy.special) and the transformations."""
+    """jax: numpy, lax, nn, random, special (jax.scipy.special), scipy and the transformations."""
     import jax
+    import jax.scipy.linalg
     import jax.scipy.special
+    import jax.scipy.stats
 
     return SimpleNamespace(
         numpy=jax.numpy,
@@ -33,6 +35,7 @@ def jax_library() -> SimpleNamespace:
         nn=jax.nn,
         random=jax.random,
         special=jax.scipy.special,
+        scipy=jax.scipy,
         is_jax=True,
         **{name: getattr(jax, name) for name in NAMES},
     )
@@ -46,6 +49,7 @@ def ftiny_library() -> SimpleNamespace:
     import ftiny.nn
     import ftiny.numpy
     import ftiny.random
+    import ftiny.scipy
 
     return SimpleNamespace(
         numpy=ftiny.numpy,
@@ -53,6 +57,7 @@ def ftiny_library() -> SimpleNamespace:
         nn=ftiny.nn,
         random=ftiny.random,
         special=ftiny.lax,
+        scipy=ftiny.scipy,
         is_jax=False,
         **{name: getattr(ftiny, name) for name in NAMES},
     )

@@ -348,3 +348,57 @@ def test_operands_must_agree():
     assert lax.mul(fnp.ones(3, "bfloat16"), 2.0).dtype == fnp.bfloat16
     assert lax.stop_gradient({"a": x})["a"].shape == (2, 3)
     assert float(ftiny.grad(lambda v: v * lax.stop_gradient(v))(3.0)) == 3.0
+
+
+# ---- the less used functions ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "error,call,text",
+    [
+        (ShapeError, lambda x: lax.split(x, (1, 1)), r"the sizes \(1, 1\) add up to 2, but axis 0 has size 3"),
+        (ShapeError, lambda x: lax.tile(x, (2,)), r"tile: 1 numbers in reps for an array of shape \(3, 4\)"),
+        (ShapeError, lambda x: lax.collapse(x, 1, 0), r"collapse: axes 1 to 0 of shape \(3, 4\)"),
+        (ShapeError, lambda x: lax.broadcast_to_rank(x, 1), r"of shape \(3, 4\) has more than 1 axes"),
+        (ArgumentError, lambda x: lax.stack([]), "lax.stack needs at least one array"),
+        (DtypeError, lambda x: lax.mulhi(x, x), "lax.mulhi takes integers, not float32"),
+        (ArgumentError, lambda x: lax.reduce_precision(x, 0, 3), "exponent_bits must be at least 1"),
+        (ShapeError, lambda x: lax.ragged_dot(x, x, x), r"ragged_dot takes lhs \(m, k\), rhs \(g, k, n\)"),
+        (ShapeError, lambda x: lax.rng_bit_generator(x, (2,)), "the key must be four uint32"),
+        (ArgumentError, lambda x: lax.platform_dependent(x, tpu=fnp.sin), r"only for \['tpu'\]; give .*default="),
+    ],
+)
+def test_messages_of_less_used_functions(error, call, text):
+    with pytest.raises(error, match=text):
+        call(sample(3, 4))
+
+
+def test_dtype_and_enums():
+    assert lax.dtype(1.0) == lax.dtype("float32") == lax.dtype(np.float32) == np.float32
+    assert lax.dtype(sample(2).astype(np.int8)) == np.int8
+    x, y = sample(2, 3), sample(3, 4)
+    assert_same(lax.dot(x, y, precision=lax.Precision.HIGHEST), x @ y)
+    dims = lax.GatherDimensionNumbers(offset_dims=(1,), collapsed_slice_dims=(0,), start_index_map=(0,))
+    indices = np.array([[1], [9]], np.int32)
+    for mode, name in ((lax.GatherScatterMode.CLIP, "clip"), (lax.GatherScatterMode.FILL_OR_DROP, "fill")):
+        assert_same(lax.gather(x, indices, dims, (1, 3), mode=mode), lax.gather(x, indices, dims, (1, 3), mode=name))
+
+
+def test_reduced_precision_passes_the_gradient():
+    assert float(ftiny.grad(lambda x: lax.reduce_precision(x, 5, 10) ** 2)(1.5)) == 3.0
+
+
+def test_optimization_barrier_of_a_tree():
+    tree = {"a": sample(3), "b": (2.0, None)}
+    found = ftiny.jit(lax.optimization_barrier)(tree)
+    assert_same(found["a"], tree["a"])
+    assert found["b"][1] is None and float(found["b"][0]) == 2.0
+    assert "barrier" in str(ftiny.make_jaxpr(lax.optimization_barrier)(tree))
+
+
+def test_rng_bit_generator_counts():
+    key = np.array([1, 2, 0xFFFFFFFF, 0], np.uint32)
+    following, bits = lax.rng_bit_generator(key, (100,))
+    assert following.tolist() == [1, 2, 0, 1]
+    again = lax.rng_bit_generator(following, (100,))[1]
+    assert len({*bits.tolist(), *again.tolist()}) == 200

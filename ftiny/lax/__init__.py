@@ -7,6 +7,8 @@ Input: arrays of one dtype and, elementwise, of one shape. Output: arrays. The r
     convolution     dot_general, conv_general_dilated, conv_transpose, ...
     windows         reduce, reduce_window, cumsum, associative_scan, ...
     control flow    scan, while_loop, fori_loop, cond, switch, map      (from ftiny.transforms)
+    special         igamma, betainc, zeta, bessel_i0e, ...
+    programs        optimization_barrier, platform_dependent, ...
     collectives     psum, all_gather, ppermute, ...   in parallel       (inside vmap(axis_name=) or shard)
 
     >>> ftiny.lax.fori_loop(0, 3, lambda i, x: x * 2, 1)
@@ -16,10 +18,13 @@ Input: arrays of one dtype and, elementwise, of one shape. Output: arrays. The r
 # ruff: noqa: F401
 from ftiny.lax.convolution import (
     ConvDimensionNumbers,
+    DotDimensionNumbers,
+    Precision,
     batch_matmul,
     conv,
     conv_dimension_numbers,
     conv_general_dilated,
+    conv_general_dilated_local,
     conv_general_dilated_patches,
     conv_general_shape_tuple,
     conv_transpose,
@@ -28,6 +33,7 @@ from ftiny.lax.convolution import (
     dot,
     dot_general,
     padtype_to_pads,
+    ragged_dot,
 )
 from ftiny.lax.elementwise import (
     RoundingMethod,
@@ -57,6 +63,7 @@ from ftiny.lax.elementwise import (
     cosh,
     digamma,
     div,
+    dtype,
     eq,
     erf,
     erf_inv,
@@ -79,6 +86,7 @@ from ftiny.lax.elementwise import (
     max,
     min,
     mul,
+    mulhi,
     ne,
     neg,
     nextafter,
@@ -86,6 +94,7 @@ from ftiny.lax.elementwise import (
     pow,
     real,
     reciprocal,
+    reduce_precision,
     rem,
     round,
     rsqrt,
@@ -117,13 +126,31 @@ from ftiny.lax.parallel import (
     psum_scatter,
     pvary,
 )
+from ftiny.lax.programs import RandomAlgorithm, optimization_barrier, platform_dependent, rng_bit_generator
+from ftiny.lax.special import (
+    bessel_i0e,
+    bessel_i1e,
+    betainc,
+    igamma,
+    igamma_grad_a,
+    igammac,
+    polygamma,
+    random_gamma_grad,
+    zeta,
+)
 from ftiny.lax.structure import (
     GatherDimensionNumbers,
+    GatherScatterMode,
     ScatterDimensionNumbers,
+    approx_max_k,
+    approx_min_k,
     broadcast,
     broadcast_in_dim,
+    broadcast_like,
     broadcast_shapes,
+    broadcast_to_rank,
     broadcasted_iota,
+    collapse,
     concatenate,
     dynamic_index_in_dim,
     dynamic_slice,
@@ -131,6 +158,7 @@ from ftiny.lax.structure import (
     dynamic_update_index_in_dim,
     dynamic_update_slice,
     dynamic_update_slice_in_dim,
+    empty,
     expand_dims,
     full,
     full_like,
@@ -143,16 +171,22 @@ from ftiny.lax.structure import (
     rev,
     scatter,
     scatter_add,
+    scatter_apply,
     scatter_max,
     scatter_min,
     scatter_mul,
+    scatter_sub,
     slice,
     slice_in_dim,
     sort,
     sort_key_val,
+    split,
     squeeze,
+    stack,
+    tile,
     top_k,
     transpose,
+    unstack,
 )
 from ftiny.lax.windows import (
     argmax,
@@ -178,5 +212,6 @@ from ftiny.transforms.control import cond, fori_loop, map, switch, while_loop
 from ftiny.transforms.custom import stop_gradient
 from ftiny.transforms.scan import scan
 
-_ROOMS = {"convolution", "elementwise", "parallel", "structure", "windows"}
+_ROOMS = {"convolution", "elementwise", "parallel", "programs", "special", "structure", "windows"}
 __all__ = sorted(name for name in dir() if not name.startswith("_") and name not in _ROOMS)
+from ftiny.lax import linalg  # noqa: E402

@@ -9,6 +9,7 @@ Groups become a shared index by a reshape of the channels. 16-bit floats are acc
 
 from __future__ import annotations
 
+import enum
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -20,6 +21,16 @@ from ftiny.errors import ArgumentError, DtypeError, ShapeError
 from ftiny.numpy.common import check_array, dtype_of, shape_of
 from ftiny.numpy.contractions import product
 from ftiny.source import located
+
+DotDimensionNumbers = tuple[tuple[Sequence[int], Sequence[int]], tuple[Sequence[int], Sequence[int]]]
+
+
+class Precision(enum.Enum):
+    """How closely products are computed. All are alike here: products of float32 are always float32."""
+
+    DEFAULT = 0
+    HIGH = 1
+    HIGHEST = 2
 
 
 def dot(lhs, rhs, precision=None, preferred_element_type=None):
@@ -61,6 +72,35 @@ def dot_general(lhs, rhs, dimension_numbers, precision=None, preferred_element_t
     )
     dtype = None if preferred_element_type is None else dtypes.dtype(preferred_element_type)
     return product(lhs, rhs, left_names, right_names, out, precision=precision, dtype=dtype)
+
+
+def ragged_dot(lhs, rhs, group_sizes, precision=None, preferred_element_type=None, group_offset=None):
+    """The product of groups of rows of `lhs` with a matrix for each group, as in a mixture of experts.
+
+    lhs: (m, k); rhs: (g, k, n); group_sizes: g integers, the numbers of successive rows in each group; rows beyond the
+    last group give zeros. `group_offset`, of shape (1,), is the group that the first matrix of `rhs` belongs to.
+
+    Returns (m, n). Raises `ShapeError` when the shapes do not fit.
+    """
+    check_array("ragged_dot", lhs, rhs, group_sizes)
+    m, g = shape_of(lhs), shape_of(rhs)
+    if len(m) != 2 or len(g) != 3 or m[1] != g[1] or len(shape_of(group_sizes)) != 1:
+        raise ShapeError(
+            located(
+                f"ragged_dot takes lhs (m, k), rhs (g, k, n) and group_sizes (g,), not {m}, {g} and "
+                f"{shape_of(group_sizes)}"
+            )
+        )
+    ends = fnp.cumsum(group_sizes)
+    row = fnp.arange(m[0], dtype=dtype_of(ends))
+    before = fnp.expand_dims(fnp.subtract(ends, group_sizes), 1), fnp.expand_dims(ends, 1)
+    belongs = fnp.logical_and(fnp.greater_equal(row, before[0]), fnp.less(row, before[1]))
+    start = 0 if group_offset is None else fnp.reshape(group_offset, ())
+    groups = fnp.add(fnp.arange(g[0]), start)
+    belongs = fnp.take(belongs, groups, axis=0, mode="fill", fill_value=False)
+    # Every matrix meets all rows, those of other groups as zeros: the number of rows in a group is not static.
+    masked = fnp.where(fnp.expand_dims(belongs, 2), lhs, 0)
+    return fnp.einsum("gmk,gkn->mn", masked, rhs, precision=precision, preferred_element_type=preferred_element_type)
 
 
 def batch_matmul(lhs, rhs, precision=None):
@@ -505,3 +545,38 @@ def conv_general_dilated_patches(
     flat = [i for group in out for i in group]
     spread = primitives.reduce(fnp.asarray(lhs), op="sum", spec=make_spec([left], flat, sizes))
     return fnp.reshape(spread, tuple(math.prod(sizes[i] for i in group) for group in out))
+
+
+def conv_general_dilated_local(
+    lhs,
+    rhs,
+    window_strides,
+    padding,
+    filter_shape,
+    lhs_dilation=None,
+    rhs_dilation=None,
+    dimension_numbers=None,
+    precision=None,
+):
+    """A convolution with a kernel of its own at every place, also called a locally connected layer.
+
+    lhs: as in `conv_general_dilated`. rhs: its spatial axes are those of the result, and its input channels are those
+    of `conv_general_dilated_patches`: channels times places in the window of `filter_shape`, channel major.
+    """
+    check_array("conv_general_dilated_local", lhs, rhs)
+    patches = conv_general_dilated_patches(
+        lhs, filter_shape, window_strides, padding, lhs_dilation, rhs_dilation, dimension_numbers
+    )
+    numbers = conv_dimension_numbers(shape_of(lhs), shape_of(rhs), dimension_numbers)
+    space = [shape_of(patches)[a] for a in numbers.out_spec[2:]]
+    if [shape_of(rhs)[a] for a in numbers.rhs_spec[2:]] != space:
+        raise ShapeError(
+            located(
+                f"conv_general_dilated_local: a kernel of shape {shape_of(rhs)} does not have the places {space} of "
+                "the result as its spatial axes"
+            )
+        )
+    letters = "abcdefgh"[: len(space)]
+    place = lambda spec, first, second: "".join(letter for _, letter in sorted(zip(spec, (first, second, *letters))))
+    subscripts = f"{place(numbers.out_spec, 'N', 'I')},{place(numbers.rhs_spec, 'O', 'I')}"
+    return fnp.einsum(f"{subscripts}->{place(numbers.out_spec, 'N', 'O')}", patches, rhs, precision=precision)

@@ -11,15 +11,17 @@ Nothing is promoted or broadcast here, save scalars: that is what `ftiny.numpy` 
 from __future__ import annotations
 
 import enum
+import functools
 from collections.abc import Callable
 
 import numpy as np
 
 from ftiny import dtypes, primitives
 from ftiny import numpy as fnp
-from ftiny.errors import DtypeError, ShapeError
+from ftiny.errors import ArgumentError, DtypeError, ShapeError
 from ftiny.numpy.common import PYTHON_SCALARS, check_array, convert, dtype_of, scalar_literal, shape_of
 from ftiny.source import located
+from ftiny.transforms.custom import custom_jvp
 
 
 def strict(name: str, *operands) -> list:
@@ -262,6 +264,83 @@ def clamp(min, x, max):  # noqa: A002
 def convert_element_type(x, new_dtype):
     """`x` with elements of another dtype; floats become integers by truncation, saturating."""
     return fnp.astype(x, new_dtype)
+
+
+def dtype(x) -> np.dtype:
+    """The dtype of an array or number, or the one that a type or a name stands for."""
+    return dtypes.dtype(x) if isinstance(x, (str, type, np.dtype)) else dtype_of(x)
+
+
+def mulhi(x, y, /):
+    """Elementwise high half of the product of integers: the upper N bits of the 2N bits of x * y."""
+    x, y = strict("mulhi", x, y)
+    have = dtype_of(x)
+    if not dtypes.is_integer(have):
+        raise DtypeError(located(f"lax.mulhi takes integers, not {have}; convert with .astype"))
+    if have.itemsize == 8:
+        return _mulhi_of_halves(x, y)
+    wide = dtypes.uint64 if dtypes.is_unsigned(have) else dtypes.int64
+    bits = scalar_literal(8 * have.itemsize, wide)
+    return convert(fnp.right_shift(fnp.multiply(convert(x, wide), convert(y, wide)), bits), have)
+
+
+def _mulhi_of_halves(x, y):
+    """`mulhi` of 64 bits by products of halves of 32 bits; shifts of signed numbers keep their sign."""
+    kind = dtype_of(x)
+    half, low = scalar_literal(32, kind), scalar_literal((1 << 32) - 1, kind)
+    (x1, x0), (y1, y0) = ((fnp.right_shift(v, half), fnp.bitwise_and(v, low)) for v in (x, y))
+    # The product of the low halves is unsigned, also of signed numbers.
+    lowest = fnp.multiply(_bits(x0, dtypes.uint64), _bits(y0, dtypes.uint64))
+    carry = _bits(fnp.right_shift(lowest, scalar_literal(32, dtypes.uint64)), kind)
+    middle = fnp.add(fnp.multiply(x1, y0), carry)
+    other = fnp.add(fnp.multiply(x0, y1), fnp.bitwise_and(middle, low))
+    return fnp.add(fnp.add(fnp.multiply(x1, y1), fnp.right_shift(middle, half)), fnp.right_shift(other, half))
+
+
+def reduce_precision(operand, exponent_bits: int, mantissa_bits: int):
+    """`operand` rounded to a float format with fewer bits, in its own dtype: (5, 10) is float16, (8, 7) bfloat16.
+
+    Halves go to the even neighbour, what is too large becomes infinite, and what is below the smallest normal number
+    of the format becomes zero. The derivative is that of the identity.
+    """
+    (operand,) = strict("reduce_precision", operand)
+    if not dtypes.is_float(dtype_of(operand)):
+        raise DtypeError(located(f"lax.reduce_precision takes floats, not {dtype_of(operand)}; convert with .astype"))
+    if exponent_bits < 1 or mantissa_bits < 0:
+        raise ArgumentError(
+            located(
+                f"reduce_precision: exponent_bits must be at least 1 and mantissa_bits at least 0, not {exponent_bits} "
+                f"and {mantissa_bits}"
+            )
+        )
+    return _reduce_precision(fnp.asarray(operand), int(exponent_bits), int(mantissa_bits))
+
+
+@functools.partial(custom_jvp, nondiff_argnums=(1, 2))
+def _reduce_precision(x, exponent_bits: int, mantissa_bits: int):
+    kind, info = _unsigned(dtype_of(x).itemsize), fnp.finfo(dtype_of(x))
+    number = lambda value: scalar_literal(value, kind)
+    bits = _bits(x, kind)
+    dropped = info.nmant - mantissa_bits
+    if dropped > 0:
+        odd = fnp.bitwise_and(fnp.right_shift(bits, number(dropped)), number(1))
+        bits = fnp.add(bits, fnp.add(odd, number((1 << (dropped - 1)) - 1)))
+        bits = fnp.bitwise_and(bits, number(-1 << dropped))
+    if exponent_bits < info.nexp:
+        bias, wanted = (1 << (info.nexp - 1)) - 1, (1 << (exponent_bits - 1)) - 1
+        sign = fnp.bitwise_and(bits, number(1 << (8 * kind.itemsize - 1)))
+        exponents = ((1 << info.nexp) - 1) << info.nmant
+        exponent = fnp.bitwise_and(bits, number(exponents))
+        too_large = fnp.greater(exponent, number((bias + wanted) << info.nmant))
+        too_small = fnp.less_equal(exponent, number((bias - wanted) << info.nmant))
+        bits = fnp.where(too_large, fnp.bitwise_or(sign, number(exponents)), bits)
+        bits = fnp.where(too_small, sign, bits)
+    return fnp.where(fnp.isnan(x), x, _bits(bits, dtype_of(x)))
+
+
+@_reduce_precision.defjvp
+def _reduce_precision_jvp(exponent_bits, mantissa_bits, primals, tangents):
+    return _reduce_precision(primals[0], exponent_bits, mantissa_bits), tangents[0]
 
 
 def bitcast_convert_type(x, new_dtype):

@@ -10,8 +10,10 @@ Windows that stick out are moved inside, as in XLA.
 
 from __future__ import annotations
 
+import enum
+import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -22,6 +24,7 @@ from ftiny.lax.elementwise import strict
 from ftiny.numpy.common import canonical_axis, canonical_shape, check_array, convert, dtype_of, shape_of
 from ftiny.primitives import GatherDims, ScatterDims
 from ftiny.source import located
+from ftiny.transforms.control import while_loop
 
 GatherDimensionNumbers, ScatterDimensionNumbers = GatherDims, ScatterDims
 
@@ -71,6 +74,50 @@ def broadcast_in_dim(x, shape, broadcast_dimensions: Sequence[int]):
     return primitives.broadcast(x, shape=canonical_shape(shape, "broadcast_in_dim"), dims=tuple(broadcast_dimensions))
 
 
+def broadcast_like(arr, like_arr):
+    """`arr` spread over the shape of `like_arr`, trailing axes aligned as in numpy; its dtype is kept."""
+    check_array("broadcast_like", arr, like_arr)
+    return fnp.broadcast_to(arr, shape_of(like_arr))
+
+
+def broadcast_to_rank(x, rank: int):
+    """`x` with axes of size 1 in front, so that it has `rank` axes. Raises `ShapeError` when it has more."""
+    check_array("broadcast_to_rank", x)
+    missing = rank - len(shape_of(x))
+    if missing < 0:
+        raise ShapeError(located(f"broadcast_to_rank: an array of shape {shape_of(x)} has more than {rank} axes"))
+    return fnp.expand_dims(x, tuple(range(missing)))
+
+
+def collapse(operand, start_dimension: int, stop_dimension: int | None = None):
+    """`operand` with the axes from `start_dimension` to before `stop_dimension` made into one."""
+    check_array("collapse", operand)
+    shape = shape_of(operand)
+    start, stop, _ = _slice(start_dimension, stop_dimension).indices(len(shape))
+    if stop < start:
+        raise ShapeError(
+            located(f"collapse: axes {start_dimension} to {stop_dimension} of shape {shape} are no range of axes")
+        )
+    return fnp.reshape(operand, (*shape[:start], math.prod(shape[start:stop]), *shape[stop:]))
+
+
+def empty(shape, dtype):
+    """An array of `shape` whose elements are not specified; they are zeros here."""
+    return fnp.zeros(shape, dtype)
+
+
+def tile(operand, reps: Sequence[int]):
+    """`operand` repeated as a block `reps[i]` times along axis i; one number for each axis."""
+    check_array("tile", operand)
+    if len(tuple(reps)) != len(shape_of(operand)):
+        raise ShapeError(
+            located(
+                f"tile: {len(tuple(reps))} numbers in reps for an array of shape {shape_of(operand)}; give one each"
+            )
+        )
+    return fnp.tile(operand, tuple(reps))
+
+
 def broadcast_shapes(*shapes):
     """The shape that these shapes broadcast to."""
     return fnp.broadcast_shapes(*shapes)
@@ -108,6 +155,29 @@ def concatenate(operands, dimension: int):
     if len(dtype) > 1:
         strict("concatenate", *(fnp.zeros((), d) for d in dtype))
     return fnp.concatenate(list(operands), dimension)
+
+
+def stack(operands, axis: int = 0):
+    """The arrays, of one shape and dtype, along a new axis at position `axis`."""
+    operands = list(operands)
+    if not operands:
+        raise ArgumentError(located("lax.stack needs at least one array"))
+    return fnp.stack(strict("stack", *operands), axis)
+
+
+def unstack(x, axis: int = 0) -> tuple:
+    """The slices of `x` along `axis`, as a tuple."""
+    return fnp.unstack(x, axis)
+
+
+def split(operand, sizes: Sequence[int], axis: int = 0) -> list:
+    """`operand` cut along `axis` into parts of these sizes, which add up to its extent."""
+    check_array("split", operand)
+    axis = canonical_axis(axis, len(shape_of(operand)), "split")
+    sizes, extent = canonical_shape(tuple(sizes), "split"), shape_of(operand)[axis]
+    if sum(sizes) != extent:
+        raise ShapeError(located(f"split: the sizes {sizes} add up to {sum(sizes)}, but axis {axis} has size {extent}"))
+    return fnp.split(operand, np.cumsum(sizes)[:-1], axis)
 
 
 def pad(x, padding_value, padding_config: Sequence[tuple[int, int, int]]):
@@ -240,10 +310,29 @@ def dynamic_update_index_in_dim(x, update, index, axis: int):
 
 # ---- gather and scatter ----------------------------------------------------------------------------------------
 
+
+class GatherScatterMode(enum.Enum):
+    """What happens to a window that sticks out: it is moved inside, filled or dropped, or the user says there is none.
+
+    The strings "clip", "fill" (or "drop") and "promise_in_bounds" stand for them.
+    """
+
+    CLIP = 1
+    FILL_OR_DROP = 2
+    PROMISE_IN_BOUNDS = 3
+
+
 _MODES = {None: "fill", "fill": "fill", "drop": "fill", "clip": "clip", "promise_in_bounds": "promise"}
+_MODES_OF_ENUM = {
+    GatherScatterMode.CLIP: "clip",
+    GatherScatterMode.FILL_OR_DROP: "fill",
+    GatherScatterMode.PROMISE_IN_BOUNDS: "promise",
+}
 
 
 def _mode(mode) -> str:
+    if isinstance(mode, GatherScatterMode):
+        return _MODES_OF_ENUM[mode]
     if mode not in _MODES:
         raise ArgumentError(located(f"mode must be 'fill', 'clip' or 'promise_in_bounds', not {mode!r}"))
     return _MODES[mode]
@@ -306,6 +395,57 @@ scatter_min = _scatter("scatter_min", "min", "taken the minimum with")
 scatter_max = _scatter("scatter_max", "max", "taken the maximum with")
 
 
+def scatter_sub(
+    operand,
+    scatter_indices,
+    updates,
+    dimension_numbers: ScatterDims,
+    *,
+    indices_are_sorted: bool = False,
+    unique_indices: bool = False,
+    mode=None,
+):
+    """`operand` with windows of `updates` subtracted at `scatter_indices`; see `ScatterDimensionNumbers`."""
+    check_array("scatter_sub", operand, scatter_indices, updates)
+    negated = primitives.sub(np.zeros((), dtype_of(updates))[()], fnp.asarray(updates))
+    return scatter_add(operand, scatter_indices, negated, dimension_numbers, unique_indices=unique_indices, mode=mode)
+
+
+def scatter_apply(
+    operand,
+    scatter_indices,
+    func: Callable,
+    dimension_numbers: ScatterDims,
+    *,
+    update_shape: Sequence[int] = (),
+    indices_are_sorted: bool = False,
+    unique_indices: bool = False,
+    mode=None,
+):
+    """`operand` with `func`, a function of arrays elementwise, applied to the windows at `scatter_indices`.
+
+    `update_shape` is the shape that updates of these windows would have. Where windows overlap `func` is applied
+    repeatedly, unless `unique_indices` says that none do. Without derivatives in reverse mode.
+    """
+    check_array("scatter_apply", operand, scatter_indices)
+    operand = fnp.asarray(operand)
+    ones = fnp.ones(canonical_shape(update_shape, "scatter_apply"), dtypes.int32)
+    counts = fnp.zeros(shape_of(operand), dtypes.int32)
+    counts = scatter_add(counts, scatter_indices, ones, dimension_numbers, unique_indices=unique_indices, mode=mode)
+
+    def once(x, done):
+        return fnp.where(fnp.greater(counts, done), convert(func(x), dtype_of(operand)), x)
+
+    if unique_indices:
+        return once(operand, 0)
+    most = fnp.max(counts, initial=0)
+    return while_loop(
+        lambda state: fnp.less(state[1], most),
+        lambda state: (once(*state), fnp.add(state[1], 1)),
+        (operand, fnp.zeros((), dtypes.int32)),
+    )[0]
+
+
 def index_take(x, indices, axes: Sequence[int]):
     """The slices of `x` at index vectors (one array per axis of `axes`), stacked along a new first axis."""
     axes = tuple(canonical_axis(a, len(shape_of(x)), "index_take") for a in axes)
@@ -334,3 +474,31 @@ def sort_key_val(keys, values, dimension: int = -1, is_stable: bool = True):
 def top_k(operand, k: int):
     """(values, indices) of the k largest elements along the last axis."""
     return fnp.top_k(operand, k)
+
+
+def approx_max_k(
+    operand,
+    k: int,
+    reduction_dimension: int = -1,
+    recall_target: float = 0.95,
+    reduction_input_size_override: int = -1,
+    aggregate_to_topk: bool = True,
+):
+    """(values, indices) of the k largest elements along an axis, the largest first.
+
+    The result is exact, which every `recall_target` allows; the last three arguments are for searches that are not.
+    """
+    return fnp.top_k(operand, k, reduction_dimension)
+
+
+def approx_min_k(
+    operand,
+    k: int,
+    reduction_dimension: int = -1,
+    recall_target: float = 0.95,
+    reduction_input_size_override: int = -1,
+    aggregate_to_topk: bool = True,
+):
+    """(values, indices) of the k smallest elements along an axis, the smallest first; exact, as in `approx_max_k`."""
+    values, indices = fnp.top_k(fnp.negative(operand), k, reduction_dimension)
+    return fnp.negative(values), indices

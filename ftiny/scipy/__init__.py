@@ -1,0 +1,13 @@
+"""`ftiny.scipy`: the functions of scipy that array programs use, with the names and signatures of `jax.scipy`.
+
+Input and output are arrays, as in `ftiny.numpy`. The rooms: `special` (special functions), `linalg` (factorisations and
+special matrices), `stats` (log-densities of distributions).
+
+    >>> import ftiny.scipy
+    >>> ftiny.scipy.special.expit(0.0)
+    Array(0.5, dtype=float32)
+"""
+
+from ftiny.scipy import linalg, special, stats
+
+__all__ = ["linalg", "special", "stats"]
