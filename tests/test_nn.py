@@ -1,5 +1,8 @@
 """ftiny.nn: values and derivatives at the edges, masked softmax, encodings, and initialisers against jax."""
 
+import inspect
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,8 +11,8 @@ import pytest
 import ftiny
 import ftiny.numpy as fnp
 from ftiny import nn, random
-from ftiny.errors import ArgumentError, ShapeError
-from ftiny.nn import initializers
+from ftiny.errors import ArgumentError, DtypeError, ShapeError
+from ftiny.nn import initializers, losses
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +39,7 @@ ACTIVATIONS = [
     "soft_sign",
     "softplus",
     "sparse_plus",
+    "sparse_sigmoid",
     "squareplus",
     "tanh",
     "identity",
@@ -133,8 +137,173 @@ def test_orthogonal(shape):
     np.testing.assert_allclose(gram, np.eye(min(q.shape)), atol=1e-5)
 
 
+@pytest.mark.parametrize("shape", [(5, 3), (3, 5), (2, 3, 4)])
+def test_orthogonal_is_jaxs(shape):
+    for axis in (-1, 0):
+        ours = np.asarray(initializers.orthogonal(2.0, axis)(random.PRNGKey(3), shape))
+        np.testing.assert_allclose(
+            ours, jax.nn.initializers.orthogonal(2.0, axis)(jax.random.PRNGKey(3), shape), atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 4), (3, 4, 2, 2), (2, 3, 4, 3, 5)])
+def test_delta_orthogonal(shape):
+    ours = np.asarray(initializers.delta_orthogonal(2.0)(random.PRNGKey(3), shape))
+    np.testing.assert_allclose(ours, jax.nn.initializers.delta_orthogonal(2.0)(jax.random.PRNGKey(3), shape), atol=1e-5)
+
+
 def test_initializer_errors():
+    with pytest.raises(ShapeError, match="a window of one to three axes"):
+        initializers.delta_orthogonal()(random.PRNGKey(0), (3, 3))
+    with pytest.raises(ShapeError, match="as many outputs as inputs, or more"):
+        initializers.delta_orthogonal()(random.PRNGKey(0), (3, 4, 3))
     with pytest.raises(ShapeError, match="at least two axes"):
         initializers.glorot_normal()(random.PRNGKey(0), (3,))
     with pytest.raises(ArgumentError, match="mode must be"):
         initializers.variance_scaling(1.0, "fan", "normal")
+
+
+def test_log1mexp_and_logmeanexp():
+    x = np.float32([0, 1e-6, 0.1, 0.7, 5, 80, 200, np.inf])
+    np.testing.assert_allclose(np.asarray(nn.log1mexp(x)), jax.nn.log1mexp(x), rtol=1e-6)
+    slope = np.asarray(ftiny.vmap(ftiny.grad(nn.log1mexp))(x))
+    np.testing.assert_allclose(slope, np.array(jax.vmap(jax.grad(jax.nn.log1mexp))(x)), rtol=1e-5)
+    x = np.float32([[1e4, 1e4, -np.inf], [-np.inf] * 3, [1, 2, 3]])
+    np.testing.assert_allclose(np.asarray(nn.logmeanexp(x, axis=(0, 1))), jax.nn.logmeanexp(x, axis=(0, 1)), rtol=1e-6)
+    where = np.bool_([[1, 0, 1], [1, 1, 0], [0, 1, 1]])
+    np.testing.assert_allclose(
+        np.asarray(nn.logmeanexp(x, axis=1, where=where)), jax.nn.logmeanexp(x, axis=1, where=where), rtol=1e-6
+    )
+
+
+# ---- attention ----------------------------------------------------------------------------------------------------
+
+
+def test_attention_without_any_key():
+    """A query that may see nothing gives no NaN, in the value and in the derivative."""
+    x = np.random.RandomState(0).randn(1, 4, 2, 3).astype(np.float32)
+    options = {"mask": np.zeros((1, 1, 4, 4), bool), "key_value_seq_lengths": np.int32([2])}
+    ours, theirs = nn.dot_product_attention(x, x, x, **options), jax.nn.dot_product_attention(x, x, x, **options)
+    np.testing.assert_allclose(np.asarray(ours), theirs, atol=1e-6)
+    gradient = ftiny.grad(lambda q: nn.dot_product_attention(q, x, x, **options).sum())(x)
+    np.testing.assert_array_equal(np.asarray(gradient), 0)
+
+
+def test_attention_in_double():
+    """Unlike jax's, whose softmax is float32, it keeps the precision of its inputs."""
+    q, k, v = np.random.RandomState(0).randn(3, 1, 5, 2, 4)
+    logits = np.einsum("btnh,bsnh->bnts", q, k) / 2
+    weights = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    found = nn.dot_product_attention(q, k, v)
+    np.testing.assert_allclose(np.asarray(found), np.einsum("bnts,bsnh->btnh", weights, v), rtol=1e-12)
+
+
+def test_attention_messages():
+    def x(*shape, dtype=np.float32):
+        return np.ones(shape, dtype)
+
+    good = x(2, 4, 2, 3)
+    with pytest.raises(ShapeError, match=r"query must have the axes batch .* its shape is \(4, 3\)"):
+        nn.dot_product_attention(x(4, 3), good, good)
+    with pytest.raises(
+        ShapeError, match=r"key and value must have one shape.*query \(2, 4, 2, 3\), key \(2, 4, 2, 5\)"
+    ):
+        nn.dot_product_attention(good, x(2, 4, 2, 5), x(2, 4, 2, 5))
+    with pytest.raises(ShapeError, match="3 query heads are no multiple of 2 key and value heads"):
+        nn.dot_product_attention(x(2, 4, 3, 3), good, good)
+    with pytest.raises(DtypeError, match="one float dtype, not float32, float16, float32"):
+        nn.dot_product_attention(good, x(2, 4, 2, 3, dtype=np.float16), good)
+    with pytest.raises(DtypeError, match="the mask must be bool, not float32"):
+        nn.dot_product_attention(good, good, good, mask=x(1, 1, 4, 4))
+    with pytest.raises(ShapeError, match=r"the bias of shape \(5, 4\) does not broadcast to .* \(2, 2, 4, 4\)"):
+        nn.dot_product_attention(good, good, good, x(5, 4))
+    with pytest.raises(ShapeError, match=r"sequence lengths must be integers of shape \(2,\)"):
+        nn.dot_product_attention(good, good, good, query_seq_lengths=np.int32([3]))
+    with pytest.raises(ArgumentError, match="implementation must be None or 'xla'"):
+        nn.dot_product_attention(good, good, good, implementation="cudnn")
+
+
+# ---- losses: their formulas are rows of the operation table ----------------------------------------------------------
+
+
+def test_every_loss_has_a_row():
+    from op_table import all_rows
+
+    rows = {row.function for row in all_rows()}
+    public = {name for name, f in vars(losses).items() if inspect.isfunction(f) and name in losses.__all__}
+    assert {f"losses.{name}" for name in public} - rows == {"losses.ctc_loss"}  # below
+    assert public == set(losses.__all__)
+
+
+def test_losses_without_overflow():
+    big = np.float32([1e4, -1e4, 100.0])
+    np.testing.assert_allclose(np.asarray(losses.log_cosh(big)), np.abs(big) - np.log(2), rtol=1e-6)
+    one = np.float32([1, 1, 0])
+    np.testing.assert_allclose(np.asarray(losses.sigmoid_binary_cross_entropy(big, one)), [0, 1e4, 100], rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(losses.softmax_cross_entropy(big, np.float32([0, 0, 1]))), 9900, rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(losses.kl_divergence(np.log(np.float32([0.5, 0.5])), one[1:])), np.log(2))
+    slope = ftiny.grad(lambda x: losses.cosine_similarity(x, one, epsilon=1e-3))(np.zeros(3, np.float32))
+    np.testing.assert_allclose(np.asarray(slope), one / np.sqrt(2) / 1e-3, rtol=1e-5)
+
+
+def test_loss_options():
+    x, y = np.random.RandomState(0).rand(2, 3, 5)
+    where = np.random.RandomState(1).rand(3, 5) < 0.7
+    exps = np.exp(x) * where
+    logs = x - np.log(exps.sum(-1, keepdims=True))
+    wanted = -(y * logs * where).sum(-1)
+    np.testing.assert_allclose(np.asarray(losses.softmax_cross_entropy(x, y, where=where)), wanted, rtol=1e-12)
+    labels = np.int32([1, 4])
+    found = losses.softmax_cross_entropy_with_integer_labels(x[:2].T, labels, axis=0)
+    logs = x - np.log(np.exp(x).sum(-1, keepdims=True))
+    np.testing.assert_allclose(np.asarray(found), -logs[[0, 1], labels], rtol=1e-12)
+    found = losses.poly_loss_cross_entropy(x.T, y.T, epsilon=0.5, axis=0)
+    np.testing.assert_allclose(np.asarray(found), (0.5 * y * (1 - np.exp(logs)) - y * logs).sum(-1), rtol=1e-12)
+    errors = np.abs(x - y)
+    wanted = np.where(errors < 0.2, errors**2 / 2, 0.2 * (errors - 0.1))
+    np.testing.assert_allclose(np.asarray(losses.huber_loss(x, y, 0.2)), wanted, rtol=1e-12)
+    p = 1 / (1 + np.exp(-x))
+    wanted = -0.3 * (1 - p) ** 1.5 * np.log(p)
+    found = losses.sigmoid_focal_loss(x, np.ones((3, 5)), 0.3, 1.5)
+    np.testing.assert_allclose(np.asarray(found), wanted, rtol=1e-12)
+
+
+def _spelled(logits, label, blank: int) -> float:
+    """-log of the probability that frames spell the label: the sum over all paths."""
+    logs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    total = 0.0
+    for path in itertools.product(range(logits.shape[1]), repeat=len(logits)):
+        left = [c for i, c in enumerate(path) if c != blank and (i == 0 or path[i - 1] != c)]
+        if left == list(label):
+            total += np.exp(sum(logs[i, c] for i, c in enumerate(path)))
+    return -np.log(total)
+
+
+@pytest.mark.parametrize("blank", [0, 2])
+def test_ctc_loss(blank):
+    first, second = (c for c in range(3) if c != blank)
+    logits = np.random.RandomState(0).randn(4, 5, 3)
+    frames, lengths = np.array([5, 4, 3, 5]), np.array([2, 2, 0, 3])
+    labels = np.int32([[first] * 3, [first, second, first], [second] * 3, [second, first, second]])
+    paddings = [(np.arange(n) >= ends[:, None]).astype(np.float32) for n, ends in ((5, frames), (3, lengths))]
+    loss = lambda x: losses.ctc_loss(x, paddings[0], labels, paddings[1], blank)
+    wanted = [_spelled(x[:t], row[:n], blank) for x, t, row, n in zip(logits, frames, labels, lengths)]
+    np.testing.assert_allclose(np.asarray(loss(logits)), wanted, rtol=1e-9)
+    np.testing.assert_allclose(np.asarray(ftiny.jit(loss)(logits)), wanted, rtol=1e-9)
+    direction = np.random.RandomState(1).randn(*logits.shape)
+    slope = np.vdot(np.asarray(ftiny.grad(lambda x: loss(x).sum())(logits)), direction)
+    above, below = (np.asarray(loss(logits + h * direction)).sum() for h in (1e-6, -1e-6))
+    np.testing.assert_allclose(slope, (above - below) / 2e-6, rtol=1e-6)
+
+
+def test_loss_messages():
+    with pytest.raises(ShapeError, match=r"losses.squared_error: shapes \(3,\) and \(3, 1\) must be equal"):
+        losses.squared_error(np.ones(3), np.ones((3, 1)))
+    with pytest.raises(DtypeError, match="labels must be integers, not float64; softmax_cross_entropy takes"):
+        losses.softmax_cross_entropy_with_integer_labels(np.ones((2, 3)), np.ones(2))
+    with pytest.raises(ShapeError, match=r"the labels have the shape \(2,\), not \(2, 3\)"):
+        losses.softmax_cross_entropy_with_integer_labels(np.ones((2, 3)), np.ones((2, 3), int))
+    with pytest.raises(ShapeError, match="smooth_labels: labels need an axis"):
+        losses.smooth_labels(1.0, 0.1)
+    with pytest.raises(ShapeError, match=r"losses.ctc_loss: .* \(B, N\) and \(B, N\), not \(2, 4, 3\), \(2, 3\)"):
+        losses.ctc_loss(np.ones((2, 4, 3)), np.ones((2, 3)), np.ones((2, 1), int), np.ones((2, 1)))

@@ -140,8 +140,7 @@ xavier_normal, xavier_uniform, kaiming_normal, kaiming_uniform = glorot_normal, 
 def orthogonal(scale=1.0, column_axis: int = -1, dtype=dtypes.float32) -> Initializer:
     """A random orthogonal matrix times `scale`: its rows or columns, whichever are fewer, are orthonormal.
 
-    All axes but `column_axis` count as rows. Made by orthogonalising a normal matrix column by column, twice, which is
-    meant for the sizes of layers (hundreds of columns), not for large problems.
+    All axes but `column_axis` count as rows.
     """
 
     def init(key, shape, dtype=dtype):
@@ -149,27 +148,31 @@ def orthogonal(scale=1.0, column_axis: int = -1, dtype=dtypes.float32) -> Initia
             raise ShapeError(located(f"orthogonal needs at least two axes, but the shape is {shape}"))
         columns = shape[column_axis]
         rows = math.prod(shape) // columns if columns else 0
-        tall = random.normal(key, (max(rows, columns), min(rows, columns)), dtype)
-        q = _orthonormal_columns(tall)
-        q = q if rows >= columns else q.T
+        q = random.orthogonal(key, rows, (), dtype, columns)
         others = [n for a, n in enumerate(shape) if a != column_axis % len(shape)]
         return fnp.moveaxis(q.reshape((*others, columns)), -1, column_axis) * _number(scale, dtype)
 
     return init
 
 
-def _orthonormal_columns(matrix):
-    """Gram-Schmidt over the columns, each projected twice so that rounding does not spoil orthogonality."""
-    from ftiny.lax import fori_loop
+def delta_orthogonal(scale=1.0, column_axis: int = -1, dtype=dtypes.float32) -> Initializer:
+    """Kernels of convolutions, (*window, inputs, outputs), that are zero but for an orthogonal matrix in the centre.
 
-    places = fnp.arange(matrix.shape[1])
+    The window has one to three axes; there may be no more inputs than outputs. Such layers keep the norm of what passes
+    through them (Xiao et al., Dynamical Isometry and a Mean Field Theory of CNNs, 2018).
+    """
 
-    def step(i, q):
-        column = fnp.sum(q * (places == i), axis=1)
-        for _ in range(2):
-            weights = (q.T @ column) * (places < i)
-            column = column - q @ weights
-        column = column / fnp.sqrt(fnp.sum(column * column))
-        return fnp.where(places == i, column[:, None], q)
+    def init(key, shape, dtype=dtype):
+        if len(shape) not in (3, 4, 5):
+            raise ShapeError(
+                located(f"delta_orthogonal needs a window of one to three axes, inputs and outputs, not shape {shape}")
+            )
+        *window, inputs, outputs = shape
+        if inputs > outputs:
+            raise ShapeError(
+                located(f"delta_orthogonal needs as many outputs as inputs, or more, but the shape is {shape}")
+            )
+        matrix = orthogonal(scale, column_axis, dtype)(key, (inputs, outputs))
+        return fnp.zeros(shape, dtype).at[tuple((size - 1) // 2 for size in window)].set(matrix)
 
-    return fori_loop(0, matrix.shape[1], step, matrix)
+    return init
