@@ -6,7 +6,7 @@ A row is an expression that runs in both libraries, and samples of its arguments
 
 Samples are separated by `;`, arguments by blanks, each `dtype[shape]` with an optional domain: `i32[4]<5` draws from
 0..4, `f32[3]@positive` from a named interval, `f32[9]!` is the list of special values (NaN, infinities, zeros, halves).
-The rows stand in op_rows_numpy.py and op_rows_lax.py; those of the families are made here from ftiny/families.py.
+The rows stand in the files op_rows_*.py; those of the families are made here from ftiny/families.py.
 """
 
 from __future__ import annotations
@@ -227,8 +227,13 @@ def _add_families() -> None:
 @cache
 def all_rows() -> tuple[Row, ...]:
     """Every row: those of the public modules and those of the families."""
+    import op_rows_fft  # noqa: F401
     import op_rows_lax  # noqa: F401
+    import op_rows_linalg  # noqa: F401
+    import op_rows_more  # noqa: F401
+    import op_rows_nn  # noqa: F401
     import op_rows_numpy  # noqa: F401
+    import op_rows_special  # noqa: F401
 
     _add_families()
     names = [entry.name for entry in ROWS]

@@ -6,7 +6,12 @@ Input: arrays, tracers, numpy arrays and Python scalars. Output: arrays. The roo
     creation        array, zeros, arange, eye, ...    contractions    matmul, einsum, ...
     manipulation    reshape, stack, pad, ...          sorting         sort, unique, top_k, ...
     indexing        x[i], x.at[i], take, where, ...   searching       searchsorted, bincount, interp, ...
-    methods         what arrays and tracers have of these
+    updates         insert, delete, put, ...          sets            isin, union1d, intersect1d, ...
+    grids           mgrid, r_, c_, index arrays       mapping         vectorize, piecewise, fromfunction, ...
+    statistics      histograms, cov, gradient, ...    polynomials     polyadd, polymul, roots, ...
+    windows         hanning, kaiser, i0, ...          bits            packbits, frexp, ldexp, ...
+    kinds           float32, issubdtype, ...          exchange        save, load, frombuffer, ...
+    methods         what arrays and tracers have      linalg, fft     modules of their own
 
     >>> import ftiny.numpy as np
     >>> np.linspace(0, 1, 5).sum()
@@ -18,27 +23,11 @@ A Python scalar beside an array adopts its dtype; see `ftiny.dtypes` for promoti
 # ruff: noqa: F401
 import numpy as _numpy
 
+from ftiny.array import from_dlpack
 from ftiny.core import ArrayLike as ndarray
-from ftiny.dtypes import (
-    bfloat16,
-    bool_,
-    complex64,
-    complex128,
-    float16,
-    float32,
-    float64,
-    int8,
-    int16,
-    int32,
-    int64,
-    uint8,
-    uint16,
-    uint32,
-    uint64,
-)
 from ftiny.dtypes import dtype as dtype
-from ftiny.dtypes import promote as promote_types
 from ftiny.numpy import methods as _methods  # installs the operators
+from ftiny.numpy.bits import bitwise_count, frexp, ldexp, packbits, spacing, unpackbits
 from ftiny.numpy.common import broadcast_shapes, result_type
 from ftiny.numpy.contractions import (
     convolve,
@@ -46,14 +35,17 @@ from ftiny.numpy.contractions import (
     cross,
     dot,
     einsum,
+    einsum_path,
     inner,
     kron,
     matmul,
+    matvec,
     outer,
     polyval,
     tensordot,
     vdot,
     vecdot,
+    vecmat,
 )
 from ftiny.numpy.creation import (
     arange,
@@ -86,9 +78,23 @@ from ftiny.numpy.creation import (
     zeros,
     zeros_like,
 )
+from ftiny.numpy.exchange import array_repr, array_str, frombuffer, fromiter, fromstring, load, save, savez
+from ftiny.numpy.grids import (
+    c_,
+    diag_indices_from,
+    index_exp,
+    mask_indices,
+    mgrid,
+    ogrid,
+    r_,
+    s_,
+    tril_indices_from,
+    triu_indices_from,
+)
 from ftiny.numpy.indexing import (
     apply_along_axis,
     argwhere,
+    choose,
     compress,
     diag_indices,
     extract,
@@ -103,6 +109,40 @@ from ftiny.numpy.indexing import (
     unravel_index,
     where,
 )
+from ftiny.numpy.kinds import (
+    bfloat16,
+    bool_,
+    can_cast,
+    character,
+    complex64,
+    complex128,
+    complexfloating,
+    flexible,
+    float16,
+    float32,
+    float64,
+    floating,
+    generic,
+    inexact,
+    int8,
+    int16,
+    int32,
+    int64,
+    integer,
+    iscomplexobj,
+    isdtype,
+    isrealobj,
+    issubdtype,
+    iterable,
+    number,
+    promote_types,
+    signedinteger,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+    unsignedinteger,
+)
 from ftiny.numpy.manipulation import (
     append,
     array_split,
@@ -110,6 +150,7 @@ from ftiny.numpy.manipulation import (
     atleast_1d,
     atleast_2d,
     atleast_3d,
+    block,
     broadcast_arrays,
     broadcast_to,
     column_stack,
@@ -148,6 +189,18 @@ from ftiny.numpy.manipulation import (
     vsplit,
     vstack,
 )
+from ftiny.numpy.mapping import apply_over_axes, fromfunction, frompyfunc, piecewise, ufunc, vectorize
+from ftiny.numpy.polynomials import (
+    poly,
+    polyadd,
+    polyder,
+    polydiv,
+    polyfit,
+    polyint,
+    polymul,
+    polysub,
+    roots,
+)
 from ftiny.numpy.reductions import (
     all,
     amax,
@@ -159,6 +212,8 @@ from ftiny.numpy.reductions import (
     count_nonzero,
     cumprod,
     cumsum,
+    cumulative_prod,
+    cumulative_sum,
     diff,
     ediff1d,
     logsumexp,
@@ -166,10 +221,17 @@ from ftiny.numpy.reductions import (
     mean,
     median,
     min,
+    nanargmax,
+    nanargmin,
+    nancumprod,
+    nancumsum,
     nanmax,
     nanmean,
+    nanmedian,
     nanmin,
+    nanpercentile,
     nanprod,
+    nanquantile,
     nanstd,
     nansum,
     nanvar,
@@ -183,7 +245,28 @@ from ftiny.numpy.reductions import (
     var,
 )
 from ftiny.numpy.searching import bincount, digitize, interp, searchsorted
-from ftiny.numpy.sorting import argsort, histogram, lexsort, sort, top_k, unique
+from ftiny.numpy.sets import (
+    intersect1d,
+    isin,
+    setdiff1d,
+    setxor1d,
+    union1d,
+    unique_all,
+    unique_counts,
+    unique_inverse,
+    unique_values,
+)
+from ftiny.numpy.sorting import argpartition, argsort, lexsort, partition, sort, sort_complex, top_k, unique
+from ftiny.numpy.statistics import (
+    corrcoef,
+    cov,
+    gradient,
+    histogram,
+    histogram2d,
+    histogram_bin_edges,
+    histogramdd,
+    unwrap,
+)
 from ftiny.numpy.ufuncs import (
     abs,
     absolute,
@@ -201,6 +284,7 @@ from ftiny.numpy.ufuncs import (
     arctanh,
     around,
     array_equal,
+    array_equiv,
     asin,
     asinh,
     atan,
@@ -245,11 +329,13 @@ from ftiny.numpy.ufuncs import (
     imag,
     invert,
     isclose,
+    iscomplex,
     isfinite,
     isinf,
     isnan,
     isneginf,
     isposinf,
+    isreal,
     lcm,
     left_shift,
     less,
@@ -298,22 +384,41 @@ from ftiny.numpy.ufuncs import (
 from ftiny.numpy.ufuncs import divide as true_divide
 from ftiny.numpy.ufuncs import finfo as finfo
 from ftiny.numpy.ufuncs import remainder as mod
+from ftiny.numpy.updates import delete, fill_diagonal, insert, place, put, trim_zeros
+from ftiny.numpy.windows import bartlett, blackman, hamming, hanning, i0, kaiser
 
 pi, e, euler_gamma = _numpy.pi, _numpy.e, _numpy.euler_gamma
 inf, nan, newaxis = _numpy.inf, _numpy.nan, None
 iinfo = _numpy.iinfo
 int_, float_, complex_, uint = int32, float32, complex64, uint32
+bool, single, double, csingle, cdouble = bool_, float32, float64, complex64, complex128
+get_printoptions, printoptions = _numpy.get_printoptions, _numpy.printoptions
+set_printoptions = _numpy.set_printoptions
+
+# isort: split
+# The linear algebra is made of the functions above.
+from ftiny.numpy import fft, linalg  # noqa: E402
 
 _ROOMS = {
+    "bits",
     "common",
     "contractions",
     "creation",
+    "exchange",
+    "grids",
     "indexing",
+    "kinds",
     "manipulation",
+    "mapping",
     "methods",
+    "polynomials",
     "reductions",
     "searching",
+    "sets",
     "sorting",
+    "statistics",
     "ufuncs",
+    "updates",
+    "windows",
 }
 __all__ = sorted(name for name in dir() if not name.startswith("_") and name not in _ROOMS)

@@ -22,7 +22,7 @@ from ftiny.errors import ArgumentError, ShapeError
 from ftiny.numpy import reductions, ufuncs
 from ftiny.numpy.common import canonical_axis, check_array, constant_like, convert, dtype_of, materialize, shape_of
 from ftiny.numpy.creation import asarray, diagonal
-from ftiny.numpy.manipulation import flip, moveaxis, reshape, transpose
+from ftiny.numpy.manipulation import expand_dims, flip, moveaxis, reshape, squeeze, transpose
 from ftiny.source import located
 
 # ---- the one way into the primitive ----------------------------------------------------------------------------
@@ -230,6 +230,26 @@ def vecdot(x, y, axis: int = -1, *, precision=None):
     return product(x, y, names(x), names(y), batch, precision=precision)
 
 
+def matvec(x, y, /):
+    """The matrix-vector product over the last two axes of `x` and the last of `y`; the axes before broadcast."""
+    check_array("matvec", x, y)
+    if len(shape_of(x)) < 2 or not shape_of(y):
+        raise ShapeError(
+            located(f"matvec needs matrices and vectors, but the shapes are {shape_of(x)} and {shape_of(y)}")
+        )
+    return squeeze(matmul(x, expand_dims(y, -1)), -1)
+
+
+def vecmat(x, y, /):
+    """The vector-matrix product over the last axis of `x`, which is conjugated, and the last but one of `y`."""
+    check_array("vecmat", x, y)
+    if not shape_of(x) or len(shape_of(y)) < 2:
+        raise ShapeError(
+            located(f"vecmat needs vectors and matrices, but the shapes are {shape_of(x)} and {shape_of(y)}")
+        )
+    return squeeze(matmul(expand_dims(ufuncs.conj(x), -2), y), -2)
+
+
 def kron(x, y):
     """The Kronecker product: every element of `x` times the whole of `y`, laid out in blocks."""
     check_array("kron", x, y)
@@ -280,8 +300,7 @@ def einsum(subscripts: str, *operands, precision=None, preferred_element_type=No
         i, j = _cheapest_pair([names for _, names in parts], out, sizes)
         (x, left), (y, right) = parts[i], parts[j]
         rest = [part for k, part in enumerate(parts) if k not in (i, j)]
-        needed = {*out, *(name for _, names in rest for name in names)}
-        kept = [name for name in dict.fromkeys([*left, *right]) if name in needed]
+        kept = _kept(left, right, [names for _, names in rest], out)
         parts = [*rest, (product(x, y, left, right, kept, precision=precision), kept)]
     if len(parts) == 2:
         (x, left), (y, right) = parts
@@ -289,6 +308,38 @@ def einsum(subscripts: str, *operands, precision=None, preferred_element_type=No
     ((x, names),) = parts
     x, names = _sum_alone(asarray(convert(x, dtype)), names, set(out))
     return transpose(x, [names.index(name) for name in out])
+
+
+def _kept(left: list, right: list, rest: list[list], out: list) -> list:
+    """The indices of a product of two terms that the result or another term needs."""
+    needed = {*out, *(name for names in rest for name in names)}
+    return [name for name in dict.fromkeys([*left, *right]) if name in needed]
+
+
+def einsum_path(subscripts: str, /, *operands) -> tuple[list[tuple[int, ...]], str]:
+    """(steps, text): the order in which `einsum` multiplies its operands.
+
+    A step names the terms that are multiplied by their places in the list of terms; their product goes to the end of
+    the list. The text says the same with the index names and the number of multiplications.
+    """
+    if not isinstance(subscripts, str):
+        raise ArgumentError(located("einsum_path: the first argument must be a string like 'ij,jk->ik'"))
+    check_array("einsum_path", *operands)
+    terms, out = _parse_subscripts(subscripts, operands)
+    sizes = _sizes(operands, terms)
+    terms = [list(dict.fromkeys(names)) for names in terms]
+    label = lambda names: "".join(name if isinstance(name, str) else "." for name in names)
+    steps: list[tuple[int, ...]] = []
+    lines = [f"einsum {subscripts!r}"]
+    while len(terms) > 1:
+        i, j = _cheapest_pair(terms, out, sizes)
+        rest = [names for k, names in enumerate(terms) if k not in (i, j)]
+        kept = _kept(terms[i], terms[j], rest, out) if rest else out
+        work = math.prod(sizes[name] for name in {*terms[i], *terms[j]})
+        lines.append(f"  {label(terms[i])},{label(terms[j])}->{label(kept)}   {work} multiplications")
+        steps.append((i, j))
+        terms = [*rest, kept]
+    return steps or [(0,)], "\n".join(lines)
 
 
 def _parse_subscripts(text: str, operands) -> tuple[list[list], list]:

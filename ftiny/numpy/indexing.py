@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from ftiny import core, dtypes, primitives
-from ftiny.errors import ArgumentError, IndexOutOfBoundsError, ShapeError, TracerError
+from ftiny.errors import ArgumentError, DtypeError, IndexOutOfBoundsError, ShapeError, TracerError
 from ftiny.numpy import ufuncs
 from ftiny.numpy.common import (
     broadcast_shapes,
@@ -566,6 +566,8 @@ def take_along_axis(x, indices, axis: int | None = -1, mode: str | None = None, 
     )
     widen = lambda v: broadcast_to(v, (*common[:axis], shape_of(v)[axis], *common[axis:]))
     x, indices = widen(x), widen(indices)
+    if 0 in common:  # no element, and no window of one element that a gather could take
+        return full(shape_of(indices), 0, dtype_of(x))
     if mode is None and not _must_check(indices):
         mode = "fill"
     starts = normalize_indices([indices], [shape_of(x)[axis]], (axis,), shape_of(indices), mode)
@@ -606,6 +608,35 @@ def select(condlist, choicelist, default=0):
     result = default
     for condition, choice in zip(reversed(condlist), reversed(choicelist)):
         result = where(condition, choice, result)
+    return result
+
+
+def choose(a, choices, mode: str = "raise"):
+    """Elementwise the element of the array that `a` is the number of among `choices`; they broadcast.
+
+    Numbers outside 0 to len(choices) - 1 raise `IndexOutOfBoundsError` (mode 'raise', which needs a concrete `a`),
+    are clamped ('clip') or taken modulo the number of choices ('wrap').
+    """
+    check_array("choose", a, *choices)
+    if dtypes.kind(dtype_of(a)) != "int":
+        raise DtypeError(located(f"choose: the first argument must be of integers, not {dtype_of(a)}"))
+    count = len(choices)
+    if mode == "raise":
+        if not is_concrete(a):
+            raise TracerError(located("choose: a traced choice cannot be checked; give mode='clip' or 'wrap'"))
+        outside = np.asarray(a)[(np.asarray(a) < 0) | (np.asarray(a) >= count)]
+        if outside.size:
+            raise IndexOutOfBoundsError(
+                located(f"choose: {outside.flat[0]} is none of the {count} choices; give mode='clip' or 'wrap'")
+            )
+    elif mode not in ("clip", "wrap"):
+        raise ArgumentError(located(f"choose: mode must be 'raise', 'clip' or 'wrap', not {mode!r}"))
+    else:
+        a = ufuncs.remainder(a, count) if mode == "wrap" else ufuncs.clip(a, 0, count - 1)
+    dtype = dtypes.result_type(*choices)
+    result = choices[0]
+    for number, choice in enumerate(choices):
+        result = where(ufuncs.equal(a, number), convert(choice, dtype), result)
     return result
 
 

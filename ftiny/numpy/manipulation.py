@@ -366,6 +366,32 @@ def column_stack(xs):
     return concatenate(columns, 1)
 
 
+def block(arrays):
+    """Arrays in nested lists put together: the innermost lists along the last axis, the next along the one before, ...
+
+    Arrays with too few axes get leading ones of size 1. Raises `ArgumentError` for tuples, empty lists and lists of
+    unequal depth.
+    """
+    return _block(arrays)[0]
+
+
+def _block(arrays):
+    """(the array, how deep the lists are nested)."""
+    if isinstance(arrays, tuple):
+        raise ArgumentError(located("block takes nested lists, not tuples"))
+    if not isinstance(arrays, list):
+        check_array("block", arrays)
+        return asarray(arrays), 0
+    if not arrays:
+        raise ArgumentError(located("block: a list must not be empty"))
+    parts, depths = zip(*map(_block, arrays))
+    if len(set(depths)) > 1:
+        raise ArgumentError(located(f"block: the lists are nested to unequal depths: {depths}"))
+    ndim = max(depths[0] + 1, *(len(shape_of(part)) for part in parts))
+    parts = [reshape(part, (1,) * (ndim - len(shape_of(part))) + shape_of(part)) for part in parts]
+    return concatenate(parts, axis=-(depths[0] + 1)), depths[0] + 1
+
+
 def append(x, values, axis: int | None = None):
     """`concatenate((x, values), axis)`; without an axis, of the elements in one row."""
     return concatenate((asarray(x), asarray(values)), axis)

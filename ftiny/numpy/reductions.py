@@ -330,6 +330,36 @@ def nanstd(x, axis=None, dtype=None, ddof: int = 0, keepdims: bool = False):
     return ufuncs.sqrt(nanvar(x, axis, dtype, ddof, keepdims))
 
 
+def _nan_position(name: str, function, fill):
+    def position(x, axis: int | None = None, keepdims: bool = False):
+        check_array(name, x)
+        x = asarray(x)
+        if not dtypes.is_inexact(dtype_of(x)):
+            return function(x, axis, keepdims)
+        found = function(_without_nan(x, fill), axis, keepdims)
+        return ufuncs.where_scalar(all(ufuncs.isnan(x), axis, keepdims), constant_like(found, -1), found)
+
+    position.__name__ = position.__qualname__ = name
+    position.__doc__ = f"`{name[3:]}` of the elements that are not NaN; -1 where all are."
+    return position
+
+
+nanargmax = _nan_position("nanargmax", argmax, -math.inf)
+nanargmin = _nan_position("nanargmin", argmin, math.inf)
+
+
+def nancumsum(x, axis: int | None = None, dtype=None):
+    """`cumsum` with every NaN taken for 0."""
+    check_array("nancumsum", x)
+    return cumsum(_without_nan(x, 0), axis, dtype)
+
+
+def nancumprod(x, axis: int | None = None, dtype=None):
+    """`cumprod` with every NaN taken for 1."""
+    check_array("nancumprod", x)
+    return cumprod(_without_nan(x, 1), axis, dtype)
+
+
 # ---- order statistics ------------------------------------------------------------------------------------------
 
 
@@ -339,20 +369,25 @@ def quantile(x, q, axis=None, method: str = "linear", keepdims: bool = False):
     Between two elements: 'linear' interpolates, 'lower', 'higher', 'nearest' and 'midpoint' do what they say.
     The axes of `q` come first in the result.
     """
-    check_array("quantile", x, q)
+    return _quantile("quantile", x, q, axis, method, keepdims, _quantile_of_sorted)
+
+
+def _quantile(name: str, x, q, axis, method: str, keepdims: bool, along_rows):
+    """The part that quantiles with and without NaN share: `along_rows` computes them along the first axis."""
+    check_array(name, x, q)
     if method not in ("linear", "lower", "higher", "nearest", "midpoint"):
         raise ArgumentError(
-            located(f"quantile: method must be linear, lower, higher, nearest or midpoint, not {method!r}")
+            located(f"{name}: method must be linear, lower, higher, nearest or midpoint, not {method!r}")
         )
     x, q = asarray(convert(x, dtypes.result_type(x, 0.0))), asarray(convert(q, dtypes.result_type(x, 0.0)))
     shape, q_shape = shape_of(x), shape_of(q)
-    axes = canonical_axes(axis, len(shape), "quantile")
+    axes = canonical_axes(axis, len(shape), name)
     kept = [a for a in range(len(shape)) if a not in axes]
     rows = reshape(
         primitives.transpose(x, permutation=(*axes, *kept)) if len(shape) > 1 else x,
         (math.prod(shape[a] for a in axes), *(shape[a] for a in kept)),
     )
-    result = _quantile_of_sorted(rows, ravel(q), method)
+    result = along_rows(rows, ravel(q), method)
     result = reshape(result, (*q_shape, *(shape[a] for a in kept)))
     if keepdims:
         result = reshape(result, (*q_shape, *(1 if a in axes else n for a, n in enumerate(shape))))
@@ -370,16 +405,36 @@ def _quantile_of_sorted(rows, q, method: str):
         full_shape(has_nan, shape_of(rows)), constant_like(rows, math.nan), sort(rows, axis=0)
     )
     at = ufuncs.clip(ufuncs.multiply(q, count - 1), 0, count - 1)
-    low, high = ufuncs.floor(at), ufuncs.ceil(at)
     pick = lambda place: take(ordered, convert(place, dtypes.int32), axis=0, mode="clip")
+    column = lambda weight: reshape(weight, (*shape_of(at), *(1,) * (len(shape_of(rows)) - 1)))
+    return _between(at, method, pick, column)
+
+
+def _quantile_of_numbers(rows, q, method: str):
+    """Quantiles along axis 0 of the elements that are not NaN; NaN where there are none."""
+    from ftiny.numpy.indexing import take_along_axis
+    from ftiny.numpy.sorting import sort
+
+    # NaNs with their sign bit set would not come last.
+    ordered = sort(ufuncs.where_scalar(ufuncs.isnan(rows), constant_like(rows, math.nan), rows), axis=0)
+    counts = sum(ufuncs.logical_not(ufuncs.isnan(rows)), axis=0, dtype=dtype_of(q))
+    last = ufuncs.maximum(ufuncs.subtract(counts, 1), 0)
+    at = ufuncs.multiply(reshape(q, (-1, *(1,) * (len(shape_of(rows)) - 1))), last)
+    pick = lambda place: take_along_axis(ordered, convert(place, dtypes.int32), axis=0, mode="clip")
+    return _between(at, method, pick, lambda weight: weight)
+
+
+def _between(at, method: str, pick, column):
+    """The elements at the places `at`, which `pick` finds for whole numbers; see `quantile` for the methods."""
+    low, high = ufuncs.floor(at), ufuncs.ceil(at)
     if method == "lower":
         return pick(low)
     if method == "higher":
         return pick(high)
     if method == "nearest":
         return pick(ufuncs.rint(at))
-    weight = full_shape(constant_like(at, 0.5), shape_of(at)) if method == "midpoint" else ufuncs.subtract(at, low)
-    weight = reshape(weight, (*shape_of(at), *(1,) * (len(shape_of(rows)) - 1)))
+    share = full_shape(constant_like(at, 0.5), shape_of(at)) if method == "midpoint" else ufuncs.subtract(at, low)
+    weight = column(share)
     return ufuncs.add(ufuncs.multiply(pick(low), ufuncs.subtract(1, weight)), ufuncs.multiply(pick(high), weight))
 
 
@@ -392,6 +447,22 @@ def percentile(x, q, axis=None, method: str = "linear", keepdims: bool = False):
 def median(x, axis=None, keepdims: bool = False):
     """The middle element along `axis`, or the mean of the two middle ones."""
     return quantile(x, 0.5, axis, "linear", keepdims)
+
+
+def nanquantile(x, q, axis=None, method: str = "linear", keepdims: bool = False):
+    """`quantile` of the elements that are not NaN; NaN where all are."""
+    return _quantile("nanquantile", x, q, axis, method, keepdims, _quantile_of_numbers)
+
+
+def nanpercentile(x, q, axis=None, method: str = "linear", keepdims: bool = False):
+    """`percentile` of the elements that are not NaN; NaN where all are."""
+    check_array("nanpercentile", x, q)
+    return nanquantile(x, ufuncs.divide(q, 100), axis, method, keepdims)
+
+
+def nanmedian(x, axis=None, keepdims: bool = False):
+    """`median` of the elements that are not NaN; NaN where all are."""
+    return nanquantile(x, 0.5, axis, "midpoint", keepdims)
 
 
 # ---- running folds and differences -----------------------------------------------------------------------------
@@ -419,6 +490,35 @@ cumsum = _running("cumsum", "sum", True, "sum")
 cumprod = _running("cumprod", "prod", True, "product")
 cummax = _running("cummax", "max", False, "largest element")
 cummin = _running("cummin", "min", False, "smallest element")
+
+
+def _cumulative(name: str, running, own_dtype, initial: int, does: str):
+    def function(x, /, *, axis: int | None = None, dtype=None, include_initial: bool = False):
+        check_array(name, x)
+        x = asarray(x)
+        if axis is None:
+            if len(shape_of(x)) != 1:
+                raise ArgumentError(
+                    located(f"{name}: an array with {len(shape_of(x))} axes (shape {shape_of(x)}) needs axis=")
+                )
+            axis = 0
+        axis = canonical_axis(axis, len(shape_of(x)), name)
+        result = running(x, axis, own_dtype(dtype_of(x)) if dtype is None else dtype)
+        if not include_initial:
+            return result
+        first = tuple(1 if a == axis else n for a, n in enumerate(shape_of(x)))
+        return concatenate([full(first, initial, dtype_of(result)), result], axis)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = (
+        f"The running {does} along `axis`, which only a vector may leave out.\n\n"
+        f"    Under `include_initial` the result begins with {initial} and is one longer."
+    )
+    return function
+
+
+cumulative_sum = _cumulative("cumulative_sum", cumsum, sum_dtype, 0, "sum (of small integers in 32 bits)")
+cumulative_prod = _cumulative("cumulative_prod", cumprod, lambda dtype: None, 1, "product")
 
 
 def diff(x, n: int = 1, axis: int = -1, prepend=None, append=None):

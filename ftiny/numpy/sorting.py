@@ -15,7 +15,16 @@ import numpy as np
 from ftiny import dtypes, primitives
 from ftiny.errors import ArgumentError, TracerError
 from ftiny.numpy import ufuncs
-from ftiny.numpy.common import canonical_axis, check_array, dtype_of, is_concrete, shape_of
+from ftiny.numpy.common import (
+    canonical_axis,
+    check_array,
+    constant_like,
+    convert,
+    dtype_of,
+    is_concrete,
+    require_kind,
+    shape_of,
+)
 from ftiny.numpy.creation import asarray
 from ftiny.numpy.indexing import nonzero, take
 from ftiny.numpy.manipulation import concatenate, flip, ravel, reshape, slice_axis
@@ -53,12 +62,41 @@ def lexsort(keys, axis: int = -1):
     return primitives.sort(*reversed(arrays), places, axis=axis, num_keys=len(arrays), stable=True)[-1]
 
 
+def sort_complex(x):
+    """The elements of `x` in increasing order along the last axis (of real parts, then imaginary ones), as complex."""
+    ordered = sort(x)
+    return convert(ordered, dtypes.complex_dtype(dtype_of(ordered)))
+
+
+def _partition_axis(name: str, x, kth: int, axis: int) -> int:
+    check_array(name, x)
+    require_kind(name, x, ("bool", "int", "float"))
+    axis = canonical_axis(axis, len(shape_of(x)), name)
+    n = shape_of(x)[axis]
+    if not -n <= kth < n:
+        raise ArgumentError(located(f"{name}: kth={kth} is out of bounds for axis {axis} of size {n}"))
+    return axis
+
+
+def partition(x, kth: int, axis: int = -1):
+    """`x` reordered along `axis` so that element `kth` is where sorting puts it, no larger one before it and no smaller
+    one after it. (Those are sorted as well: a full sort is what the devices do fastest.)
+    """
+    return sort(x, _partition_axis("partition", x, kth, axis))
+
+
+def argpartition(x, kth: int, axis: int = -1):
+    """The indices along `axis` that partition `x`; see `partition`."""
+    return argsort(x, _partition_axis("argpartition", x, kth, axis))
+
+
 def unique(
     x,
     return_index: bool = False,
     return_inverse: bool = False,
     return_counts: bool = False,
     *,
+    equal_nan: bool = True,
     size: int | None = None,
     fill_value=None,
 ):
@@ -66,7 +104,7 @@ def unique(
     element is, and how often each occurs.
 
     In a traced function the number of them is unknown: give `size`; the result is cut, or filled up with `fill_value`
-    (default: the smallest element).
+    (default: the smallest element). NaNs are one element, or each its own if not `equal_nan`.
     """
     check_array("unique", x)
     if size is None and not is_concrete(x):
@@ -76,17 +114,18 @@ def unique(
     count = shape_of(row)[0]
     places = primitives.iota(shape=(count,), dtype=dtypes.int32, axis=0)
     ordered, order = primitives.sort(row, places, axis=0, num_keys=1, stable=True)
-    new = _starts_run(ordered)
+    new = _starts_run(ordered, equal_nan)
     if size is None:
         size = int(np.asarray(new).sum())
-    (starts,) = nonzero(new, size=size, fill_value=count)
+    (bounds,) = nonzero(new, size=size + 1, fill_value=count)  # one more, where the last run ends
+    starts = slice_axis(bounds, 0, 0, size)
     found = take(ordered, starts, fill_value=None, mode="clip")
     missing = ufuncs.equal(starts, count)
     filler = slice_axis(ordered, 0, 0, 1) if fill_value is None and count else fill_value
     values = ufuncs.where_scalar(missing, *_fill_like(found, filler)) if count else found
     results = [values]
     if return_index:
-        results.append(take(order, starts, mode="clip"))
+        results.append(take(order, ufuncs.where_scalar(missing, constant_like(starts, 0), starts), mode="clip"))
     if return_inverse:
         from ftiny.numpy.reductions import cumsum
 
@@ -94,19 +133,18 @@ def unique(
         inverse = primitives.sort(order, rank, axis=0, num_keys=1, stable=True)[1]
         results.append(reshape(inverse, shape_of(x)))
     if return_counts:
-        ends = concatenate([slice_axis(starts, 0, 1, size), asarray(np.full(min(size, 1), count, np.int32))])
-        results.append(ufuncs.subtract(ends, starts))
+        results.append(ufuncs.subtract(slice_axis(bounds, 0, 1, size + 1), starts))
     return results[0] if len(results) == 1 else tuple(results)
 
 
-def _starts_run(ordered):
-    """Where an element of a sorted vector differs from the one before it; NaNs count as equal."""
+def _starts_run(ordered, equal_nan: bool):
+    """Where an element of a sorted vector differs from the one before it."""
     count = shape_of(ordered)[0]
     if count == 0:
         return primitives.broadcast(np.bool_(False), shape=(0,), dims=())
     after, before = slice_axis(ordered, 0, 1, count), slice_axis(ordered, 0, 0, count - 1)
     differs = ufuncs.not_equal(after, before)
-    if dtypes.is_inexact(dtype_of(ordered)):
+    if equal_nan and dtypes.is_inexact(dtype_of(ordered)):
         differs = ufuncs.logical_and(
             differs, ufuncs.logical_not(ufuncs.logical_and(ufuncs.isnan(after), ufuncs.isnan(before)))
         )
@@ -115,43 +153,9 @@ def _starts_run(ordered):
 
 def _fill_like(found, filler):
     """(fill values, found) of one dtype and shape, for a select."""
-    from ftiny.numpy.common import convert, materialize
+    from ftiny.numpy.common import materialize
 
     return materialize(convert(filler, dtype_of(found)), shape_of(found)), found
-
-
-def histogram(x, bins: int = 10, range: tuple[float, float] | None = None, weights=None, density: bool = False):  # noqa: A002
-    """(counts, edges): how many elements of `x` (with what total weight) fall into each of the bins.
-
-    `bins` is their number, over `range` (default: from the smallest element to the largest), or their edges.
-    """
-    from ftiny.numpy.creation import linspace
-    from ftiny.numpy.indexing import where
-    from ftiny.numpy.reductions import diff
-    from ftiny.numpy.reductions import max as largest
-    from ftiny.numpy.reductions import min as smallest
-    from ftiny.numpy.reductions import sum as sum_of
-    from ftiny.numpy.searching import bincount, searchsorted
-
-    check_array("histogram", x)
-    x = ravel(asarray(x))
-    if isinstance(bins, int):
-        low, high = (smallest(x), largest(x)) if range is None else range
-        flat = ufuncs.equal(low, high)
-        low, high = where(flat, ufuncs.subtract(low, 0.5), low), where(flat, ufuncs.add(high, 0.5), high)
-        edges = linspace(low, high, bins + 1)
-    else:
-        edges = asarray(bins)
-        bins = shape_of(edges)[0] - 1
-    place = ufuncs.subtract(searchsorted(edges, x, side="right"), 1)
-    last = ufuncs.equal(x, slice_axis(edges, 0, bins, bins + 1))
-    place = where(last, bins - 1, where(ufuncs.less(place, 0), bins, place))
-    counts = bincount(place, weights=None if weights is None else ravel(asarray(weights)), length=bins)
-    if weights is None:
-        counts = asarray(primitives.convert(counts, dtype=dtypes.float32))
-    if density:
-        counts = ufuncs.divide(ufuncs.divide(counts, diff(edges)), sum_of(counts))
-    return counts, edges
 
 
 def top_k(x, k: int, axis: int = -1):

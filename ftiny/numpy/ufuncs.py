@@ -18,7 +18,7 @@ import numpy as np
 
 from ftiny import core, dtypes, primitives
 from ftiny.contraction import reduce_spec
-from ftiny.errors import DtypeError
+from ftiny.errors import DtypeError, ShapeError
 from ftiny.numpy.common import (
     check_array,
     constant_like,
@@ -672,6 +672,16 @@ def angle(x, /):
     return arctan2(imag(x), real(x))
 
 
+def iscomplex(x, /):
+    """Elementwise whether the imaginary part of x is not zero."""
+    return not_equal(imag(x), 0)
+
+
+def isreal(x, /):
+    """Elementwise whether the imaginary part of x is zero."""
+    return equal(imag(x), 0)
+
+
 # ---- comparisons of whole arrays -------------------------------------------------------------------------------
 
 
@@ -697,6 +707,14 @@ def array_equal(x, y, equal_nan: bool = False):
         return primitives.broadcast(np.bool_(False), shape=(), dims=())
     same = equal(x, y)
     return _all(logical_or(same, logical_and(isnan(x), isnan(y))) if equal_nan else same)
+
+
+def array_equiv(x, y):
+    """Whether x and y broadcast to one shape with equal elements."""
+    try:
+        return _all(equal(x, y))
+    except ShapeError:
+        return primitives.broadcast(np.bool_(False), shape=(), dims=())
 
 
 def _all(x):
