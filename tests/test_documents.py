@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import api_coverage
 import pytest
 from documents import updated
 
@@ -19,3 +20,11 @@ def test_the_example_of_the_readme_trains(capsys):
     code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     exec(compile(code[1], "README.md", "exec"), {"__name__": "readme"})
     assert float(capsys.readouterr().out.split()[-1]) < 0.5
+
+
+def test_the_list_of_names_is_true():
+    import jax
+
+    if jax.__version__ != "0.10.2":
+        pytest.skip(f"the page compares with jax 0.10.2, this is {jax.__version__}")
+    assert api_coverage.PAGE.read_text() == api_coverage.page(), "run: python tests/api_coverage.py --update"
