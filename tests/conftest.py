@@ -49,6 +49,15 @@ def finished_kernels():
         found.synchronize()
 
 
+@pytest.fixture(params=["numpy", "opencl", pytest.param("cuda", marks=pytest.mark.gpu)])
+def every_device(request):
+    """The interpreter and each kind of device that runs compiled programs, as the current device; gives its kind."""
+    import ftiny
+
+    with ftiny.device(_require(request.param)):
+        yield request.param
+
+
 def _require(kind: str):
     import ftiny
 

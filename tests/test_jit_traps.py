@@ -9,14 +9,7 @@ import ftiny
 import ftiny.numpy as fnp
 from ftiny import errors
 
-
-@pytest.fixture(params=["numpy", "opencl", pytest.param("cuda", marks=pytest.mark.gpu)], autouse=True)
-def device(request):
-    """The interpreter and compiled programs."""
-    if not any(found.kind == request.param for found in ftiny.devices()):
-        pytest.skip(f"no {request.param} device here")
-    with ftiny.device(request.param):
-        yield request.param
+pytestmark = pytest.mark.usefixtures("every_device")
 
 
 def test_a_later_call_does_not_overwrite_results():

@@ -40,6 +40,7 @@ def bernoulli(key, p=0.5, shape=None):
 
 @library("shape")
 def sample_bernoulli(key, p, shape):
+    """`bernoulli` without its checks."""
     return fnp.less(sample_uniform(key, 0.0, 1.0, shape, dtype_of(p)), p)
 
 

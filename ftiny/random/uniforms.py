@@ -33,6 +33,7 @@ def bits(key, shape=(), dtype=dtypes.uint32):
 
 @library("shape", "dtype")
 def sample_bits(key, shape, dtype):
+    """`bits` without its checks, compiled where that pays."""
     return bits_of(key, shape, dtype)
 
 
