@@ -2,10 +2,10 @@
 
 Input: a `Plan`. Output: a `Cost`, counted from the kernels' own figures, nothing measured:
 
-    cost_of(plan)     # Cost(flops=2048.0, bytes=1280.0, launches=2, exact=True)
+    cost_of(plan)     # Cost(flops=2048.0, bytes=1280.0, launches=2)
 
-A scan counts its body as often as it runs, a branch counts as its costliest case, a while loop as one step; `exact`
-says that there was none of the last two.
+A scan counts its body as often as it runs, a branch counts as its costliest case, a while loop as one step, and what
+runs on the host or between devices as nothing.
 """
 
 from __future__ import annotations
@@ -22,19 +22,13 @@ class Cost:
     flops: float = 0.0
     bytes: float = 0.0
     launches: int = 0
-    exact: bool = True
 
     def __add__(self, other: Cost) -> Cost:
-        return Cost(
-            self.flops + other.flops,
-            self.bytes + other.bytes,
-            self.launches + other.launches,
-            self.exact and other.exact,
-        )
+        return Cost(self.flops + other.flops, self.bytes + other.bytes, self.launches + other.launches)
 
     def times(self, count: int) -> Cost:
         """The cost of doing it `count` times."""
-        return Cost(self.flops * count, self.bytes * count, self.launches * count, self.exact)
+        return Cost(self.flops * count, self.bytes * count, self.launches * count)
 
 
 @dataclass(frozen=True)
@@ -61,10 +55,10 @@ def _cost_of_step(step: Step, plan: Plan) -> Cost:
         return cost_of(step.body).times(step.trips)
     if isinstance(step, Loop):
         assert step.cond is not None
-        return cost_of(step.body) + cost_of(step.cond) + Cost(exact=False)
+        return cost_of(step.body) + cost_of(step.cond)
     if isinstance(step, Branch):
-        return max((cost_of(case) for case in step.branches), key=lambda cost: cost.bytes) + Cost(exact=False)
-    return Cost(exact=False)  # on the host, or between devices: nothing is known
+        return max((cost_of(case) for case in step.branches), key=lambda cost: cost.bytes)
+    return Cost()
 
 
 def memory_of(plan: Plan) -> MemoryUse:

@@ -40,9 +40,9 @@ class Capabilities:
     `dialect` is 'cuda', 'opencl' or 'numpy'; `vector_width` the float32 lanes of one work-item's vectors (1 on
     GPUs); `vector_bytes` the widest vectors of any type that its compiler takes; `warp` the threads that can
     exchange registers (1 in OpenCL C); `shared_bytes` and `max_threads` are limits of one block; `host_memory`
-    says that kernels and host share memory, so that host views cost nothing;
-    `arch` names the machine code ('sm_90a'); `function_target` is the processor feature without which this OpenCL
-    compiler inlines no builtins (`opencl_probe.py`), if there is one.
+    says that kernels and host share memory, so that host views cost nothing; `arch` names the machine code
+    ('sm_90a'); `function_target` is the processor feature without which this OpenCL compiler inlines no builtins
+    (`opencl_probe.py`), if there is one.
     """
 
     dialect: str

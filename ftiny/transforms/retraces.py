@@ -27,7 +27,7 @@ from ftiny.transforms.stages import argument_names
 if TYPE_CHECKING:
     from ftiny.transforms.jit import Entry
 
-KEPT = 1000  # records; older ones are forgotten
+KEPT = 1000  # records, and functions that are remembered; older ones are forgotten
 SHOWN = 4  # differences in one line
 
 
@@ -53,7 +53,8 @@ class Retraces(tuple):
 
 
 _records: deque[Retrace] = deque(maxlen=KEPT)
-_traced_code: dict[tuple, set[tuple]] = {}  # the keys that any jit of this code has been traced for
+# For what any jit of some code has been traced, as hashes: the keys themselves would keep static arguments alive.
+_traced_code: dict[tuple, set[int]] = {}
 _lock = threading.Lock()
 
 
@@ -84,9 +85,11 @@ def record(function, name: str, key: tuple, before: Iterable[Entry]) -> None:
         reason += f"; and {len(different) - SHOWN} more" if len(different) > SHOWN else ""
     with _lock:
         known = _traced_code.setdefault(_codes(function), set())
-        if not entries and key in known:
+        if not entries and hash(key) in known:
             reason = "the same arguments, but jit was applied anew; apply it once, outside of the loop or function"
-        known.add(key)
+        known.add(hash(key))
+        if len(_traced_code) > KEPT:
+            _traced_code.pop(next(iter(_traced_code)))
         if reason:
             _records.append(Retrace(name, current_source(), reason))
     if reason:
