@@ -60,6 +60,7 @@ class OpenCLDriver(Driver):
     """Locations are integers on host-memory devices, `Place`s elsewhere."""
 
     device: OpenCLDevice
+    most_launches = 256  # pyopencl takes 0.14 ms to make a kernel object
 
     def __init__(self, device: OpenCLDevice):
         self.device = device

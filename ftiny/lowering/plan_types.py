@@ -309,7 +309,16 @@ class Collective:
     outs: tuple[str, ...]
 
 
-Step = Graph | HostCall | Loop | Branch | Collective
+@dataclass(frozen=True)
+class Copy:
+    """Copies `nbytes` from one place to another."""
+
+    source: Pointer
+    destination: Pointer
+    nbytes: int
+
+
+Step = Graph | HostCall | Loop | Branch | Collective | Copy
 
 
 @dataclass(frozen=True)
@@ -375,6 +384,8 @@ def _step_lines(step: Step, plan: Plan) -> Iterator[str]:
             yield "  " + _launch_text(launch, plan)
     elif isinstance(step, HostCall):
         yield f"host call {step.primitive.name} ({', '.join(step.ins)}) -> ({', '.join(step.outs)})"
+    elif isinstance(step, Copy):
+        yield f"copy {step.nbytes} bytes {step.source} -> {step.destination}"
     elif isinstance(step, Collective):
         yield f"{step.kind} over {','.join(step.axes)} ({', '.join(step.ins)}) -> ({', '.join(step.outs)})"
     elif isinstance(step, Branch):
@@ -516,6 +527,10 @@ def _check_step(step: Step, plan: Plan) -> None:
         )
         for branch in step.branches:
             _check_nested(branch, step.ins, step.outs, step.scratch, plan)
+    elif isinstance(step, Copy):
+        for place in (step.source, step.destination):
+            buffer = plan.buffer(place.buffer)
+            _require(place.offset + step.nbytes <= buffer.nbytes, plan, f"copy of {step.nbytes} bytes leaves {buffer}")
     else:
         for name in step.ins:
             plan.buffer(name)
@@ -617,6 +632,8 @@ def step_writes(step: Step, plan: Plan) -> tuple[str, ...]:
         )
     if isinstance(step, Loop):
         return step.carry_out + step.carry_spare + step.ys
+    if isinstance(step, Copy):
+        return (step.destination.buffer,)
     return step.outs
 
 

@@ -35,6 +35,7 @@ from ftiny.lowering.plan_types import (
     Buffer,
     Collective,
     Constant,
+    Copy,
     Donated,
     Graph,
     HostCall,
@@ -47,6 +48,7 @@ from ftiny.lowering.plan_types import (
     TensorMap,
     launch_buffers,
 )
+from ftiny.lowering.unroll import unroll
 
 Location = Any
 
@@ -71,6 +73,7 @@ class Driver(ABC):
     """What a `Replay` asks of a device."""
 
     device: Device
+    most_launches: int  # of one loop, to be laid out (`unroll.py`): what preparing them costs is paid at load
 
     @abstractmethod
     def launches(self, plan: Plan, graph: Graph, numbers: Mapping[str, int]) -> Launches:
@@ -122,6 +125,8 @@ class Replay:
             return self._prepare_scan(step) if step.kind == "scan" else self._prepare_while(step)
         if isinstance(step, Branch):
             return self._prepare_branch(step)
+        if isinstance(step, Copy):
+            return lambda: self._copy(step)
         assert isinstance(step, Collective)
         raise DeviceError(
             f"{step.kind} over mesh axes {step.axes} needs a mesh, but this program was loaded on"
@@ -172,6 +177,13 @@ class Replay:
                     f"{step.primitive.name} gave {array.dtype}{list(array.shape)} on the host, expected {buffer}"
                 )
             self.driver.write(location, numpy.ascontiguousarray(array).reshape(array.shape))
+
+    def _copy(self, step: Copy) -> None:
+        source, destination = (
+            self.driver.shift(self.bound[self.numbers[place.buffer]], place.offset)
+            for place in (step.source, step.destination)
+        )
+        self.driver.copy(destination, source, step.nbytes)
 
     def _inner(self, plan: Plan, scratch: str | None) -> Inner:
         return Inner(self.driver, plan, self.sources, lambda: self.bound[self.numbers[scratch or ""]])
@@ -305,6 +317,7 @@ class PlanExecutable(Executable):
     """A loaded plan. Instances that are not running wait in `idle`; a run takes one or makes one."""
 
     def __init__(self, driver: Driver, plan: Plan, sources: Mapping[int, Any]):
+        plan = unroll(plan, driver.most_launches)
         self.driver, self.plan, self.sources = driver, plan, sources
         self.constants = load_constants(driver.device, plan)
         self.idle: list[Instance] = [Instance(self)]
@@ -409,14 +422,17 @@ class Instance:
 def independent_launches(plan: Plan, launches: Sequence[Launch]) -> list[list[int]]:
     """For each launch the earlier ones that it must wait for (those that write what it touches, or touch what
     it writes); arena ranges count as one memory where they overlap."""
-    # For each memory: (start, end, launch, whether it writes). What a later write covers is behind that write.
+    # For each memory: (start, end, launch, whether it writes). What a later write covers is behind that write, and a
+    # read is behind a later one of the same range by a launch that waits for it: the lists stay short in long programs.
     touched: dict[tuple[str, int], list[tuple[int, int, int, bool]]] = {}
     waits: list[list[int]] = []
     behind: list[int] = []  # for each launch, as bits, those that are done when it starts
-    for later, launch in enumerate(launches):
-        reads, writes = launch_buffers(launch, plan)
+    touches = [launch_buffers(launch, plan) for launch in launches]
+    ranges = {name: _range(plan.buffer(name)) for name in {n for both in touches for names in both for n in names}}
+    changing = {ranges[name][0] for _, writes in touches for name in writes}
+    for later, (reads, writes) in enumerate(touches):
         found: set[int] = set()
-        accesses = [(*_range(plan.buffer(name)), name in writes) for name in reads | writes]
+        accesses = [(*ranges[name], name in writes) for name in reads | writes if ranges[name][0] in changing]
         for space, start, end, written in accesses:
             for first_start, first_end, earlier, first_written in touched.get(space, ()):
                 if (written or first_written) and start < first_end and first_start < end:
@@ -425,11 +441,14 @@ def independent_launches(plan: Plan, launches: Sequence[Launch]) -> list[list[in
         for earlier in found:
             indirect |= behind[earlier]
         waits.append(sorted(earlier for earlier in found if not indirect >> earlier & 1))
-        behind.append(indirect | sum(1 << earlier for earlier in waits[-1]))
+        done = indirect | sum(1 << earlier for earlier in waits[-1])
+        behind.append(done)
         for space, start, end, written in accesses:
             before = touched.setdefault(space, [])
             if written:
                 before[:] = [one for one in before if one[0] < start or end < one[1] or one[2] == later]
+            else:
+                before[:] = [one for one in before if one[3] or one[:2] != (start, end) or not done >> one[2] & 1]
             before.append((start, end, later, written))
     return waits
 

@@ -406,6 +406,7 @@ class CudaDriver(Driver):
     """Locations are addresses."""
 
     device: CudaDevice
+    most_launches = 4096  # 10 us each to prepare, and to make the graph
 
     def __init__(self, device: CudaDevice):
         self.device = device
