@@ -18,6 +18,7 @@ from ftiny.array import Array, ShapeDtypeStruct, block_until_ready, device_get, 
 from ftiny.core import check_jaxpr
 from ftiny.core import get_aval as typeof
 from ftiny.effects import debug, io_callback, kernel, pure_callback
+from ftiny.key_reuse import debug_key_reuse
 from ftiny.lowering.device import default_device, device, devices
 from ftiny.source import name_scope as named_scope
 from ftiny.source import named_call
@@ -31,6 +32,7 @@ from ftiny.transforms.call import (
     save_names,
     save_nothing,
 )
+from ftiny.transforms.checks import checks
 from ftiny.transforms.closures import closure_convert, custom_gradient
 from ftiny.transforms.custom import custom_jvp, custom_vjp
 from ftiny.transforms.grad import (
@@ -58,15 +60,15 @@ __version__ = "0.1.0"
 # Names that JAX has for the same things.
 remat, jacobian = checkpoint, jacrev
 
-_LAZY = ("data", "lax", "nn", "optimizers", "random", "scipy", "stax", "tree_util")
+_LAZY = ("data", "io", "lax", "nn", "optimizers", "random", "scipy", "stax", "tree_util")
 
 __all__ = [
     "Array", "ShapeDtypeStruct", "block_until_ready", "check_jaxpr", "checkpoint", "checkpoint_name",
-    "checkpoint_policies", "closure_convert", "control", "custom", "custom_gradient", "custom_jvp", "custom_vjp",
-    "debug", "default_device", "device", "device_get", "device_put", "devices", "disable_jit", "dtypes",
-    "ensure_compile_time_eval", "errors", "eval_shape", "explain_retraces", "from_dlpack", "grad", "hessian",
-    "io_callback", "jacfwd", "jacobian", "jacrev", "jit", "jvp", "kernel", "linear_transpose", "linearize",
-    "make_jaxpr", "named_call", "named_scope", "numpy", "pure_callback", "remat", "save_contractions",
+    "checkpoint_policies", "checks", "closure_convert", "control", "custom", "custom_gradient", "custom_jvp",
+    "custom_vjp", "debug", "debug_key_reuse", "default_device", "device", "device_get", "device_put", "devices",
+    "disable_jit", "dtypes", "ensure_compile_time_eval", "errors", "eval_shape", "explain_retraces", "from_dlpack",
+    "grad", "hessian", "io_callback", "jacfwd", "jacobian", "jacrev", "jit", "jvp", "kernel", "linear_transpose",
+    "linearize", "make_jaxpr", "named_call", "named_scope", "numpy", "pure_callback", "remat", "save_contractions",
     "save_everything", "save_names", "save_nothing", "tree", "typeof", "value_and_grad", "vjp", "vmap",
     *_LAZY,
 ]

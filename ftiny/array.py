@@ -20,7 +20,7 @@ import numpy as np
 
 from ftiny import core, dtypes, tree
 from ftiny.core import ArrayLike, Aval
-from ftiny.errors import ArgumentError, DeviceError, TracerError
+from ftiny.errors import ArgumentError, TracerError
 from ftiny.source import located
 
 if TYPE_CHECKING:
@@ -34,8 +34,18 @@ def interned(aval: Aval) -> Aval:
     return _avals.setdefault(aval, aval)
 
 
-class Array(ArrayLike):
-    """An immutable array of one dtype. Made by `ftiny.numpy.array` and by every operation on arrays."""
+class _OrTraced(type):
+    """The type of `Array`: a traced value is an instance too, as annotations of traced functions need it."""
+
+    def __instancecheck__(cls, x) -> bool:
+        return isinstance(x, core.Tracer) or super().__instancecheck__(x)
+
+
+class Array(ArrayLike, metaclass=_OrTraced):
+    """An immutable array of one dtype. Made by `ftiny.numpy.array` and by every operation on arrays.
+
+    `isinstance(x, Array)` is true of the traced values inside a transformed function too, as in jax.
+    """
 
     __slots__ = ("aval", "_memory", "_host", "_device", "__weakref__")
 
@@ -62,6 +72,15 @@ class Array(ArrayLike):
         if self._device is not None:
             return self._device
         return self._memory.device if self._memory is not None else default_device()
+
+    def to_device(self, device: Device | str, /, *, stream: Any = None) -> Array:
+        """The array bound to a device (one of `ftiny.devices()` or its name); see `device_put`.
+
+        Raises `DeviceError` when there is no such device, and `ArgumentError` for a `stream`: ftiny has its own.
+        """
+        if stream is not None:
+            raise ArgumentError(located("to_device: ftiny orders its work itself and takes no stream; leave it out"))
+        return device_put(self, device)
 
     def host(self) -> np.ndarray:
         """The elements as a read-only numpy array; a view where the device shares the host's memory."""
@@ -186,31 +205,44 @@ class Array(ArrayLike):
         return Array(self.aval, None, self.host(), self._device)
 
     def __deepcopy__(self, memo) -> Array:
-        return Array.from_numpy(self.host())
+        return _from_host(np.array(self.host()), self._device)
 
-    # ---- DLPack ----
+    # ---- DLPack and CUDA's array interface ----
 
     def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
-        """Hand the elements to another library, through the host's memory."""
-        if dl_device is not None and tuple(dl_device) != self.__dlpack_device__():
-            raise DeviceError(located(f"DLPack: arrays are handed over in host memory, not on device {dl_device}"))
-        host = self.host()
-        if self.dtype == dtypes.bfloat16:
-            raise ArgumentError(located("DLPack through numpy knows no bfloat16; convert with .astype('float32')"))
-        if max_version is None or max_version < (1, 0) or copy:
-            # The old protocol can not say that memory is read-only, so its consumers get their own.
-            return host.copy().__dlpack__()
-        return host.__dlpack__(max_version=max_version)
+        """The elements for another library, as a DLPack capsule: memory of the host, or of the CUDA device they are on.
+
+        stream: the consumer's CUDA stream, which may read them; -1: it waits itself.
+        max_version: from (1, 0) on a capsule can say that the memory is read-only; others get a copy of host memory.
+        dl_device: the DLPack type and number of the device wanted: that of `__dlpack_device__`, or (1, 0), the host.
+        copy: True for memory of its own, False for a `BufferError` where the memory cannot be shared.
+        """
+        from ftiny import dlpack
+
+        return dlpack.capsule(self, stream, max_version, dl_device, copy)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return 1, 0  # kDLCPU
+        """DLPack's type and number of the device: (2, n) for the CUDA device n, otherwise the host, (1, 0)."""
+        from ftiny import dlpack
+
+        return dlpack.device_of(self)
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        """Address, shape and type of an array on a CUDA device, version 3; there is none for bfloat16."""
+        from ftiny import dlpack
+
+        return dlpack.cuda_interface(self)
+
+
+def _read_only(host: np.ndarray) -> np.ndarray:
+    host.flags.writeable = False
+    return host
 
 
 def _from_host(host: np.ndarray, device: Device | None = None) -> Array:
     """An array of a numpy array that nobody writes to again."""
-    if host.flags.writeable:
-        host.flags.writeable = False
-    return Array(interned(Aval(host.shape, host.dtype)), host=host, device=device)
+    return Array(interned(Aval(host.shape, host.dtype)), host=_read_only(host), device=device)
 
 
 def _raise_deleted(array: Array) -> NoReturn:
@@ -222,12 +254,20 @@ def _raise_deleted(array: Array) -> NoReturn:
     )
 
 
-def from_dlpack(value: Any) -> Array:
-    """An array of any object with `__dlpack__` on the host (a torch or numpy array); shares its memory."""
-    try:
-        return _from_host(np.from_dlpack(value).view())
-    except (RuntimeError, BufferError, TypeError) as problem:
-        raise ArgumentError(located(f"from_dlpack takes an array in host memory ({problem})")) from problem
+def from_dlpack(x: Any, /, *, device: Device | str | None = None, copy: bool | None = None) -> Array:
+    """An array of any object with `__dlpack__` and `__dlpack_device__`: of torch, numpy, cupy, jax, ...
+
+    x: an array on the host or on a CUDA device, of a dtype that ftiny has, bool and bfloat16 included.
+    device: where the array is wanted (a name such as 'cuda:0'; default: where it is).
+    copy: True for memory of its own, False for an error where a copy would be needed; by default the memory is shared
+        if it can be. Who shares must not write to it any more. A CUDA array with gaps between its elements is copied.
+
+    Raises `ArgumentError` when the object is no such array, is on another kind of device, or cannot be taken without
+    a copy, and `TracerError` for a traced value.
+    """
+    from ftiny import dlpack
+
+    return dlpack.from_dlpack(x, device, copy)
 
 
 def device_put(value: Any, device: Device | str | None = None):
@@ -253,6 +293,19 @@ def device_put(value: Any, device: Device | str | None = None):
     return tree.map(put, value)
 
 
+def copied(x):
+    """An array with the elements of `x` in memory of its own, on the device that `x` is bound to.
+
+    It stays when `x` is donated or deleted. A traced value has no memory and is returned as it is.
+    """
+    if type(x) is not Array:
+        return x
+    memory = x._memory
+    if memory is None:
+        return Array(x.aval, host=_read_only(np.array(x.host())), device=x._device)
+    return Array(x.aval, memory.device.copy(memory), device=x._device)
+
+
 def device_get(value: Any):
     """A pytree of arrays as numpy arrays."""
     return tree.map(np.asarray, value)
@@ -261,14 +314,14 @@ def device_get(value: Any):
 def block_until_ready(value: Any):
     """Wait until every array of a pytree has been computed, and return the pytree."""
     for leaf in tree.leaves(value):
-        if isinstance(leaf, Array):
+        if type(leaf) is Array:
             leaf.block_until_ready()
     return value
 
 
 def as_array(x) -> Array:
     """An `Array` of a concrete value: an array, a numpy value or a Python number. A tracer here has leaked."""
-    if isinstance(x, Array):
+    if type(x) is Array:
         return x
     if isinstance(x, core.Tracer):
         core._raise_leaked(x)

@@ -378,7 +378,19 @@ class Tracer(ArrayLike):
     def _numpy_array(self, *unused, **also_unused):
         return self._concrete("numpy", "Use ftiny.numpy instead of numpy inside a transformed function")
 
-    __array__ = item = tolist = _numpy_array
+    __array__ = item = tolist = tobytes = __dlpack__ = __dlpack_device__ = _numpy_array
+
+    def __format__(self, specification: str) -> str:
+        return self._concrete("format()", "Use ftiny.debug.print") if specification else str(self)
+
+    def __reduce_ex__(self, protocol):
+        return self._concrete("pickle", "Return the value from the transformed function and pickle it outside")
+
+    def __copy__(self):
+        return self  # it never changes
+
+    def __deepcopy__(self, memo):
+        return self
 
     def block_until_ready(self):
         """Nothing to wait for: a tracer has no value yet. Returns the tracer."""

@@ -27,7 +27,11 @@ class ArgumentError(FtinyError, ValueError):
 
 
 class IndexOutOfBoundsError(FtinyError, IndexError):
-    """An index of an eager operation lies outside its axis."""
+    """An index lies outside its axis: of an eager operation, or inside `ftiny.checks(bounds=True)` of any."""
+
+
+class NanError(FtinyError, FloatingPointError):
+    """Inside `ftiny.checks(nan=True)` an operation gave NaN from operands without any."""
 
 
 class TracerError(FtinyError, TypeError):
@@ -37,6 +41,10 @@ class TracerError(FtinyError, TypeError):
 
 class LeakedTracerError(FtinyError, RuntimeError):
     """A traced value was used after the function that made it had returned."""
+
+
+class KeyReuseError(FtinyError, TypeError):
+    """A random key was used twice inside `ftiny.debug_key_reuse()`."""
 
 
 class RuleError(FtinyError, NotImplementedError):

@@ -126,7 +126,7 @@ def test_dlpack():
 
     np.testing.assert_array_equal(jnp.from_dlpack(fnp.asarray(x)), x)
     assert type(ftiny.from_dlpack(jnp.asarray(x))) is ftiny.Array
-    assert "bfloat16" in message(errors.ArgumentError, np.from_dlpack, fnp.ones(2, "bfloat16"))
+    assert jnp.from_dlpack(fnp.ones(2, "bfloat16")).dtype == ml_dtypes.bfloat16
 
 
 def test_bad_values():

@@ -29,6 +29,7 @@ from ftiny.execute import executable_for, placement, repeated_memories
 from ftiny.lowering.device import Device, default_device
 from ftiny.source import located
 from ftiny.transforms.call import bind_call
+from ftiny.transforms.checks import CheckedTrace, active_checks
 from ftiny.transforms.common import FlatFunction, check_leaves, name_of
 from ftiny.transforms.modes import PlainTrace
 from ftiny.transforms.retraces import record
@@ -156,6 +157,8 @@ class Jitted:
         if isinstance(trace, PlainTrace):
             return self.function(*args, **kwargs)
         entry, leaves = self._lookup(args, kwargs)
+        if isinstance(trace, CheckedTrace):
+            return tree.unflatten(entry.out_structure, trace.run(entry.program, [*entry.consts, *leaves]))
         if isinstance(trace, EvalTrace):
             self._last = entry
             return entry.run(leaves)
@@ -170,7 +173,7 @@ class Jitted:
         leaves, structure = tree.flatten((dynamic, named))
         self._check_leaves(args, kwargs, dynamic, named, leaves)
         avals = [interned(core.get_aval(x)) for x in leaves]
-        key = (structure, tuple(avals), statics, named_axes())
+        key = (structure, tuple(avals), statics, (named_axes(), active_checks()))
         entry = self._entries.get(key)
         if entry is None:
             record(self.function, self.name, key, self._entries.values())

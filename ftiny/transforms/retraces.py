@@ -71,8 +71,8 @@ def explain_retraces(clear: bool = False) -> Retraces:
 
 
 def record(function, name: str, key: tuple, before: Iterable[Entry]) -> None:
-    """Notes that a function is being traced for `key`: (structure, avals, statics, named axes), having been traced
-    for the entries `before`."""
+    """Notes that a function is being traced for `key`: (structure, avals, statics, (named axes, checks)), having
+    been traced for the entries `before`."""
     entries = list(before)
     reason = ""
     if entries:
@@ -106,7 +106,7 @@ def _codes(function) -> tuple:
 
 
 def _differences(key: tuple, entry: Entry) -> list[str]:
-    structure, avals, statics, axes = key
+    structure, avals, statics, (axes, checks) = key
     if structure != entry.structure:
         return [f"the structure of the arguments was {entry.structure}, is {structure}"]
     found = [
@@ -115,7 +115,7 @@ def _differences(key: tuple, entry: Entry) -> list[str]:
         if old != new
     ]
     found += _static_differences(entry.statics, statics)
-    return found or [f"the mapped axes around the call are {[name for name, _ in axes]}"]
+    return found or [f"the mapped axes around the call are {[name for name, _ in axes]}, the checks {checks}"]
 
 
 def _static_differences(before: Sequence, now: Sequence) -> list[str]:
