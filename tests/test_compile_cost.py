@@ -12,7 +12,9 @@ from running import CPU, CUDA
 import ftiny
 import ftiny.numpy as fnp
 from ftiny.lowering.compiler import Compiler
+from ftiny.lowering.plan_types import nested_plans
 from ftiny.lowering.simplify import simplify
+from ftiny.transforms.scan import scan
 
 LAYERS = 12
 
@@ -75,6 +77,25 @@ def test_equal_layers_share_their_kernels(capabilities):
     kernels = [{k.text for k in plan_of([24] * (layers + 1), capabilities).kernels} for layers in (LAYERS, 2 * LAYERS)]
     assert len(kernels[0]) == len(kernels[1])
     assert len(kernels[0]) < 3 * LAYERS
+
+
+@pytest.mark.parametrize("capabilities", [CPU, CUDA], ids=["opencl", "cuda"])
+def test_a_scan_of_layers_compiles_its_body_once(capabilities):
+    """24 layers in a scan need the kernels of 3, forward and backward, and as many Python calls."""
+
+    def loss(weights, x):
+        return scan(lambda h, w: (fnp.tanh(h @ w), None), x, weights)[0].sum()
+
+    def plan(layers):
+        shapes = (ftiny.ShapeDtypeStruct(shape, "float32") for shape in ((layers, 24, 24), (8, 24)))
+        program = ftiny.make_jaxpr(ftiny.value_and_grad(loss))(*shapes)
+        return Compiler(capabilities).plan(simplify(program.close_over()).jaxpr)
+
+    plan(2)  # imports and tables
+    few, many = python_calls(plan, 3), python_calls(plan, 24)
+    assert many < 1.1 * few, (few, many)
+    few, many = ([len(inner.kernels) for inner in nested_plans(plan(layers))] for layers in (3, 24))
+    assert few == many
 
 
 # ---- retracing ------------------------------------------------------------------------------------------------
