@@ -11,6 +11,7 @@ Input: arrays, tracers, numpy arrays and Python scalars. Output: arrays. The roo
     statistics      histograms, cov, gradient, ...    polynomials     polyadd, polymul, roots, ...
     windows         hanning, kaiser, i0, ...          bits            packbits, frexp, ldexp, ...
     kinds           float32, issubdtype, ...          exchange        save, load, frombuffer, ...
+    namespace_info  devices and dtypes there are
     methods         what arrays and tracers have      linalg, fft     modules of their own
 
     >>> import ftiny.numpy as np
@@ -190,6 +191,8 @@ from ftiny.numpy.manipulation import (
     vstack,
 )
 from ftiny.numpy.mapping import apply_over_axes, fromfunction, frompyfunc, piecewise, ufunc, vectorize
+from ftiny.numpy.namespace_info import ARRAY_API_VERSION as __array_api_version__
+from ftiny.numpy.namespace_info import array_namespace_info as __array_namespace_info__
 from ftiny.numpy.polynomials import (
     poly,
     polyadd,
@@ -411,6 +414,7 @@ _ROOMS = {
     "manipulation",
     "mapping",
     "methods",
+    "namespace_info",
     "polynomials",
     "reductions",
     "searching",

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from ftiny import core, dtypes, primitives, tree
+from ftiny import core, dlpack, dtypes, primitives, tree
+from ftiny.array import Array, copied, device_put
 from ftiny.errors import ArgumentError, ShapeError, TracerError
 from ftiny.numpy import ufuncs
 from ftiny.numpy.common import (
@@ -37,21 +38,46 @@ from ftiny.source import located
 # ---- from values -----------------------------------------------------------------------------------------------
 
 
-def array(object, dtype=None, ndmin: int = 0):  # noqa: A002
+def array(object, dtype=None, ndmin: int = 0, *, copy: bool | None = None, device=None):  # noqa: A002
     """An array of `object`: a number, a numpy array, an array, or nested lists of those with equal shapes.
 
-    A numpy array is copied; an array never changes and is returned as it is. `ndmin` adds leading axes. Raises
-    `ShapeError` when nested lists are ragged, `TracerError` for what holds no numbers, and without a `dtype`
-    `ArgumentError` for a Python integer that int32, or the dtype of the elements beside it, does not hold.
+    A numpy array is copied; an array never changes and is returned as it is, unless `copy` is true. `ndmin` adds
+    leading axes; `copy` and `device` are those of `asarray`. Raises `ShapeError` when nested lists are ragged,
+    `TracerError` for what holds no numbers, and without a `dtype` `ArgumentError` for a Python integer that int32, or
+    the dtype of the elements beside it, does not hold.
     """
-    result = asarray(object, dtype)
+    result = asarray(object, dtype, copy=copy, device=device)
     missing = ndmin - len(shape_of(result))
     return result if missing <= 0 else primitives.reshape(result, shape=(1,) * missing + shape_of(result))
 
 
-def asarray(object, dtype=None):  # noqa: A002
-    """`object` as an array, without a copy where possible; see `array`."""
-    wanted = None if dtype is None else dtypes.dtype(dtype)
+def asarray(object, dtype=None, *, copy: bool | None = None, device=None):  # noqa: A002
+    """`object` as an array, without a copy where possible; see `array`.
+
+    copy: True for memory of its own, False for an `ArgumentError` where a copy would be needed, which is the case for
+        everything but arrays of the wanted dtype on the wanted device.
+    device: what the result is bound to (one of `ftiny.devices()` or its name); see `ftiny.device_put`.
+    """
+    result = _converted(object, None if dtype is None else dtypes.dtype(dtype))
+    # Binding to another device copies already, and so does whatever makes another array.
+    result = on_device(result, device)
+    if copy is False and result is not object:
+        raise ArgumentError(
+            located(
+                f"asarray: a {type(object).__name__} cannot become an array of dtype {result.dtype} without a copy; "
+                "leave copy=False out, or share memory with ftiny.numpy.from_dlpack"
+            )
+        )
+    return copied(result) if copy and result is object else result
+
+
+def on_device(x, device):
+    """`x` bound to a device; as it is when `device` is None or when it is traced."""
+    return x if device is None else device_put(x, device)
+
+
+def _converted(object, wanted: np.dtype | None):  # noqa: A002
+    """`object` as an array of dtype `wanted` (None: the dtype of the object)."""
     if isinstance(object, core.ArrayLike):
         if wanted is None and object.aval.scalar:
             return primitives.reshape(object, shape=())
@@ -64,17 +90,18 @@ def asarray(object, dtype=None):  # noqa: A002
         return _from_numpy(scalar_literal(object, wanted or dtype_of(object)))
     if isinstance(object, (list, tuple)):
         return _from_nested(object, wanted)
+    if hasattr(object, "__cuda_array_interface__"):
+        return asarray(dlpack.from_cuda_interface(object), wanted)
+    if hasattr(object, "__dlpack__") and hasattr(object, "__dlpack_device__"):
+        # Of bfloat16 too, which other libraries cannot give as a numpy array.
+        return asarray(dlpack.from_dlpack(object, copy=True), wanted)
     if hasattr(object, "__array__") or hasattr(object, "__array_interface__"):
         return _from_numpy(np.asarray(object), wanted)
-    if hasattr(object, "__jax_array__") or hasattr(object, "__dlpack__"):
-        return _from_numpy(np.from_dlpack(object), wanted)
     raise TracerError(located(f"array: cannot make an array of a {type(object).__name__}: {str(object)[:60]!r}"))
 
 
 def _from_numpy(x, dtype: np.dtype | None = None):
     """An array of a numpy value; inside a traced function a scalar becomes an equation, an array a constant."""
-    from ftiny.array import Array
-
     dtype = dtypes.dtype(x.dtype) if dtype is None else dtype
     with np.errstate(all="ignore"):
         values = np.asarray(x).astype(dtype)
@@ -116,49 +143,51 @@ def _stack_nested(values, dtype: np.dtype):
 def copy(x):
     """`x` in memory of its own."""
     check_array("copy", x)
-    return array(x)
+    return asarray(x, copy=True)
 
 
 # ---- from shapes -----------------------------------------------------------------------------------------------
+# `device` is what the result is bound to, as in `asarray`.
 
 
-def full(shape, fill_value, dtype=None):
+def full(shape, fill_value, dtype=None, *, device=None):
     """An array of `shape` with every element `fill_value` (a scalar, or an array that broadcasts)."""
     shape = canonical_shape(shape, "full")
     check_array("full", fill_value)
     wanted = dtype_of(fill_value) if dtype is None else dtypes.dtype(dtype)
-    return materialize(convert(fill_value, wanted), shape)
+    return on_device(materialize(convert(fill_value, wanted), shape), device)
 
 
-def zeros(shape, dtype=None):
+def zeros(shape, dtype=None, *, device=None):
     """An array of zeros (float32 unless `dtype` is given)."""
-    return full(shape, 0, dtypes.float32 if dtype is None else dtype)
+    return full(shape, 0, dtypes.float32 if dtype is None else dtype, device=device)
 
 
-def ones(shape, dtype=None):
+def ones(shape, dtype=None, *, device=None):
     """An array of ones (float32 unless `dtype` is given)."""
-    return full(shape, 1, dtypes.float32 if dtype is None else dtype)
+    return full(shape, 1, dtypes.float32 if dtype is None else dtype, device=device)
 
 
-def empty(shape, dtype=None):
+def empty(shape, dtype=None, *, device=None):
     """An array of zeros: ftiny shows no uninitialised memory."""
-    return zeros(shape, dtype)
+    return zeros(shape, dtype, device=device)
 
 
-def full_like(x, fill_value, dtype=None, shape=None):
+def full_like(x, fill_value, dtype=None, shape=None, *, device=None):
     """`full` with the shape and dtype of `x`, unless others are given."""
     check_array("full_like", x)
-    return full(shape_of(x) if shape is None else shape, fill_value, dtype_of(x) if dtype is None else dtype)
+    shape = shape_of(x) if shape is None else shape
+    return full(shape, fill_value, dtype_of(x) if dtype is None else dtype, device=device)
 
 
-def zeros_like(x, dtype=None, shape=None):
+def zeros_like(x, dtype=None, shape=None, *, device=None):
     """Zeros with the shape and dtype of `x`, unless others are given."""
-    return full_like(x, 0, dtype, shape)
+    return full_like(x, 0, dtype, shape, device=device)
 
 
-def ones_like(x, dtype=None, shape=None):
+def ones_like(x, dtype=None, shape=None, *, device=None):
     """Ones with the shape and dtype of `x`, unless others are given."""
-    return full_like(x, 1, dtype, shape)
+    return full_like(x, 1, dtype, shape, device=device)
 
 
 empty_like = zeros_like
@@ -167,7 +196,7 @@ empty_like = zeros_like
 # ---- ranges ----------------------------------------------------------------------------------------------------
 
 
-def arange(start, stop=None, step=None, dtype=None):
+def arange(start, stop=None, step=None, dtype=None, *, device=None):
     """Numbers from `start` (default 0) up to but not including `stop`, `step` apart.
 
     The length must be known while tracing, so start, stop and step are Python or numpy numbers. Integers give int32,
@@ -185,14 +214,18 @@ def arange(start, stop=None, step=None, dtype=None):
         raise ArgumentError(located("arange: step must not be zero"))
     length = max(0, math.ceil((stop - start) / step))
     if wanted.kind not in "iu" or not all(float(x).is_integer() for x in (start, step)):
-        return _from_numpy(np.arange(start, stop, step), wanted)
+        return on_device(_from_numpy(np.arange(start, stop, step), wanted), device)
     counted = primitives.iota(shape=(length,), dtype=wanted, axis=0)
     if step != 1:
         counted = primitives.mul(counted, scalar_literal(int(step), wanted))
-    return counted if start == 0 else primitives.add(counted, scalar_literal(int(start), wanted))
+    if start != 0:
+        counted = primitives.add(counted, scalar_literal(int(start), wanted))
+    return on_device(counted, device)
 
 
-def linspace(start, stop, num: int = 50, endpoint: bool = True, retstep: bool = False, dtype=None, axis: int = 0):
+def linspace(
+    start, stop, num: int = 50, endpoint: bool = True, retstep: bool = False, dtype=None, axis: int = 0, *, device=None
+):
     """`num` numbers evenly spaced from `start` to `stop` (inclusive unless `endpoint=False`).
 
     `start` and `stop` may be arrays, which broadcast; the new axis is `axis`. With `retstep` also the spacing.
@@ -200,6 +233,8 @@ def linspace(start, stop, num: int = 50, endpoint: bool = True, retstep: bool = 
     check_array("linspace", start, stop)
     computed = dtypes.result_type(start, stop, 0.0)
     wanted = computed if dtype is None else dtypes.dtype(dtype)
+    if dtypes.is_inexact(wanted):
+        computed = dtypes.promote(computed, wanted)  # float64 asked for has the precision of float64
     start, stop = ufuncs.promote("linspace", start, stop, dtype=computed)
     shape = np.broadcast_shapes(shape_of(start), shape_of(stop))
     start, stop = materialize(start, shape), materialize(stop, shape)
@@ -215,7 +250,7 @@ def linspace(start, stop, num: int = 50, endpoint: bool = True, retstep: bool = 
         values = ufuncs.where_scalar(last, full_shape(high, out_shape), values)
     if dtypes.is_integer(wanted):
         values = ufuncs.floor(values)
-    values = convert(values, wanted)
+    values = on_device(convert(values, wanted), device)
     return (values, step) if retstep else values
 
 
@@ -278,11 +313,11 @@ def _columns_minus_rows(shape: tuple[int, ...]):
     return ufuncs.subtract(columns, rows)
 
 
-def eye(N: int, M: int | None = None, k: int = 0, dtype=None):
+def eye(N: int, M: int | None = None, k: int = 0, dtype=None, *, device=None):
     """An (N, M) matrix with ones on diagonal `k` (above the main one if positive) and zeros elsewhere."""
     (rows, columns) = canonical_shape((N, N if M is None else M), "eye")
     on_diagonal = ufuncs.equal(_columns_minus_rows((rows, columns)), int(k))
-    return convert(on_diagonal, dtypes.float32 if dtype is None else dtypes.dtype(dtype))
+    return on_device(convert(on_diagonal, dtypes.float32 if dtype is None else dtypes.dtype(dtype)), device)
 
 
 def identity(n: int, dtype=None):

@@ -366,16 +366,16 @@ def ihfft(a, n: int | None = None, axis: int = -1, norm: str | None = None):
 # ---- frequencies ----------------------------------------------------------------------------------------------------
 
 
-def fftfreq(n: int, d: float = 1.0, *, dtype=None):
+def fftfreq(n: int, d: float = 1.0, *, dtype=None, device=None):
     """The frequency of each value of `fft`, in cycles per unit of the spacing `d`: 0, 1, .., -2, -1 over n * d."""
     values = np.fft.fftfreq(_length("fftfreq", n, 0))
-    return fnp.asarray(values.astype(dtypes.dtype(dtype or dtypes.float32))) / d
+    return fnp.asarray(values, dtype or dtypes.float32, device=device) / d
 
 
-def rfftfreq(n: int, d: float = 1.0, *, dtype=None):
+def rfftfreq(n: int, d: float = 1.0, *, dtype=None, device=None):
     """The frequency of each value of `rfft`: 0, 1, .., n//2 over n * d."""
     values = np.fft.rfftfreq(_length("rfftfreq", n, 0))
-    return fnp.asarray(values.astype(dtypes.dtype(dtype or dtypes.float32))) / d
+    return fnp.asarray(values, dtype or dtypes.float32, device=device) / d
 
 
 def _shifted(name: str, x, axes, direction: int):

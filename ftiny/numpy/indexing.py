@@ -43,6 +43,7 @@ from ftiny.numpy.common import (
 from ftiny.numpy.creation import asarray, full
 from ftiny.numpy.manipulation import broadcast_to, moveaxis, ravel, reshape, stack
 from ftiny.source import located
+from ftiny.transforms.checks import check_bounds
 
 _PRIMITIVE_MODE = {"clip": "clip", "fill": "fill", "drop": "fill", "wrap": "clip", "promise_in_bounds": "promise"}
 
@@ -152,9 +153,14 @@ def _parse_slice(entry: slice, axis: int, extent: int) -> Range:
     return Range(axis, start, step, len(range(start, stop, step)))
 
 
+def _is_single_mask(index) -> bool:
+    """Whether the index is a bool array without axes."""
+    return isinstance(index, (core.ArrayLike, np.ndarray)) and dtype_of(index) == dtypes.bool_ and not shape_of(index)
+
+
 def _expand_mask(entry) -> list:
     """A bool array in an index as the integer arrays of the places where it is true."""
-    if isinstance(entry, (bool, np.bool_)):
+    if isinstance(entry, (bool, np.bool_)) or _is_single_mask(entry) and is_concrete(entry):
         raise ArgumentError(located("a single bool is no index: use where, or x[None] for a new axis"))
     if not isinstance(entry, (core.ArrayLike, np.ndarray)) or dtype_of(entry) != dtypes.bool_:
         return [entry]
@@ -206,6 +212,9 @@ def _layout(items: list[Item]) -> Layout:
 def getitem(x, index, mode: str | None = None, fill_value=None):
     """`x[index]`."""
     check_array("indexing", x)
+    if _is_single_mask(index) and is_concrete(index):
+        # A mask without axes takes the whole array as the one row of a new axis, or no row.
+        return getitem(reshape(x, (1, *shape_of(x))), slice(0, int(index)), mode, fill_value)
     items = parse_index(index, shape_of(x), mode)
     layout = _layout(items)
     x = _static_part(x, items)
@@ -279,6 +288,8 @@ def normalize_indices(picks: list, extents: list[int], axes, batch: tuple[int, .
     for indices, extent, axis in zip(picks, extents, axes):
         if mode is None and _must_check(indices):
             _check_bounds(indices, extent, axis)
+        elif mode is None:
+            indices = check_bounds(indices, extent, axis)
         if isinstance(indices, np.ndarray):
             indices = np.where(indices < 0, indices + extent, indices)
         elif not dtypes.is_unsigned(dtype_of(indices)):
@@ -538,7 +549,7 @@ def take(x, indices, axis: int | None = None, mode: str | None = None, fill_valu
         x, axis = ravel(x), 0
     axis = canonical_axis(axis, len(shape_of(x)), "take")
     if mode is None and not (isinstance(indices, int) or _must_check(indices)):
-        mode = "fill"
+        indices, mode = check_bounds(indices, shape_of(x)[axis], axis), "fill"
     elif mode == "clip":  # as in numpy, this mode has no negative indices
         indices = ufuncs.maximum(indices, 0)
     index = (slice(None),) * axis + (indices,)
@@ -569,7 +580,7 @@ def take_along_axis(x, indices, axis: int | None = -1, mode: str | None = None, 
     if 0 in common:  # no element, and no window of one element that a gather could take
         return full(shape_of(indices), 0, dtype_of(x))
     if mode is None and not _must_check(indices):
-        mode = "fill"
+        indices, mode = check_bounds(indices, shape_of(x)[axis], axis), "fill"
     starts = normalize_indices([indices], [shape_of(x)[axis]], (axis,), shape_of(indices), mode)
     dims = primitives.GatherDims(
         offset_dims=(),
@@ -644,10 +655,12 @@ def nonzero(x, *, size: int | None = None, fill_value=None):
     """The indices of the elements that are not zero: one int32 array per axis.
 
     How many there are must be known in a traced function, so there `size` is needed: the first `size` of them, filled
-    up with `fill_value` (default 0).
+    up with `fill_value` (default 0). Raises `ShapeError` for an array without axes, of which there are no indices.
     """
     check_array("nonzero", x)
-    x = asarray(x) if shape_of(x) else reshape(x, (1,))
+    if not shape_of(x):
+        raise ShapeError(located("nonzero: an array of shape () has no indices; use atleast_1d(x), or x != 0"))
+    x = asarray(x)
     if size is None:
         if not is_concrete(x):
             raise TracerError(located("nonzero: the number of results of a traced array is unknown; give size="))
@@ -675,6 +688,9 @@ def flatnonzero(x, *, size: int | None = None, fill_value=None):
 
 def argwhere(x, *, size: int | None = None, fill_value=None):
     """The indices of the elements that are not zero, one row each; see `nonzero`."""
+    check_array("argwhere", x)
+    if not shape_of(x):
+        return nonzero(reshape(x, (1,)), size=size)[0][:, None][:, :0]
     return stack(list(nonzero(x, size=size, fill_value=fill_value)), axis=-1)
 
 

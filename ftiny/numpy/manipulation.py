@@ -31,18 +31,22 @@ from ftiny.numpy.common import (
     scalar_literal,
     shape_of,
 )
-from ftiny.numpy.creation import asarray
+from ftiny.numpy.creation import asarray, on_device
 from ftiny.source import located
 
 # ---- one array, another shape ----------------------------------------------------------------------------------
 
 
-def reshape(x, shape, order: str = "C"):
+def reshape(x, shape, order: str = "C", *, copy: bool | None = None):
     """The elements of `x`, row by row, in a new shape; one extent may be -1, which is computed.
 
-    `order="F"` reads and writes column by column. Raises `ShapeError` when the number of elements differs.
+    `order="F"` reads and writes column by column. `copy=True` gives memory of its own even where the shape is the same.
+    `copy=False` changes nothing: an array never changes, so that nobody sees whether memory is shared. Raises
+    `ShapeError` when the number of elements differs.
     """
     check_array("reshape", x)
+    if copy:
+        x = asarray(x, copy=True)
     have = shape_of(x)
     wanted = _resolve_shape(have, shape)
     if order == "F":
@@ -596,18 +600,20 @@ def resize(x, new_shape):
 # ---- small queries ---------------------------------------------------------------------------------------------
 
 
-def astype(x, dtype):
+def astype(x, dtype, *, copy: bool = False, device=None):
     """`x` with elements of `dtype`; floats become integers by truncation, saturating at the ends of the range.
 
-    Complex numbers lose their imaginary part when converted to a real dtype.
+    Complex numbers lose their imaginary part when converted to a real dtype. With `copy` the result has memory of its
+    own even where `x` has that dtype already. It is bound to `device` if one is given; see `ftiny.device_put`.
     """
     check_array("astype", x)
     wanted = dtypes.dtype(dtype)
     if dtypes.kind(dtype_of(x)) == "complex" and dtypes.kind(wanted) not in ("complex", "bool"):
         x = ufuncs.real(x)
     if wanted == dtypes.bool_:
-        return ufuncs.truth(x)
-    return asarray(convert(x, wanted))
+        return on_device(ufuncs.truth(x), device)
+    converted = convert(x, wanted)
+    return asarray(converted, copy=copy and converted is x or None, device=device)
 
 
 def ndim(x) -> int:

@@ -13,9 +13,9 @@ from typing import Any
 
 from ftiny import core
 from ftiny.errors import TracerError
-from ftiny.numpy import contractions, indexing, manipulation, reductions, searching, sorting, ufuncs
+from ftiny.numpy import contractions, indexing, manipulation, namespace_info, reductions, searching, sorting, ufuncs
 from ftiny.numpy.common import is_array
-from ftiny.numpy.creation import diagonal, trace
+from ftiny.numpy.creation import copy, diagonal, trace
 from ftiny.source import located
 
 _BINARY: dict[str, Callable] = {
@@ -80,6 +80,7 @@ _METHODS: dict[str, Callable] = {
     "repeat": manipulation.repeat,
     "diagonal": diagonal,
     "trace": trace,
+    "copy": copy,
 }
 
 
@@ -137,9 +138,9 @@ def _compress(self, condition, axis: int | None = None):
     return indexing.compress(condition, self, axis)
 
 
-def _copy(self):
-    """The array itself: arrays never change."""
-    return self
+def _array_namespace(self, *, api_version: str | None = None):
+    """The module of the array functions, by the Python array API standard; see `namespace_info.namespace`."""
+    return namespace_info.namespace(api_version)
 
 
 def _length(self) -> int:
@@ -185,12 +186,12 @@ def install(cls: type) -> None:
         __len__=_length,
         __iter__=_iterate,
         __contains__=_contains,
+        __array_namespace__=_array_namespace,
         reshape=_reshape,
         transpose=_transpose,
         flatten=_flatten,
         view=_view,
         compress=_compress,
-        copy=_copy,
     )
     for name, function in _METHODS.items():
         members[name] = _method(name, function)

@@ -441,7 +441,7 @@ def _between(at, method: str, pick, column):
 def percentile(x, q, axis=None, method: str = "linear", keepdims: bool = False):
     """`quantile` with q from 0 to 100."""
     check_array("percentile", x, q)
-    return quantile(x, ufuncs.divide(q, 100), axis, method, keepdims)
+    return quantile(x, ufuncs.divide(convert(q, dtypes.result_type(x, 0.0)), 100), axis, method, keepdims)
 
 
 def median(x, axis=None, keepdims: bool = False):
@@ -457,7 +457,7 @@ def nanquantile(x, q, axis=None, method: str = "linear", keepdims: bool = False)
 def nanpercentile(x, q, axis=None, method: str = "linear", keepdims: bool = False):
     """`percentile` of the elements that are not NaN; NaN where all are."""
     check_array("nanpercentile", x, q)
-    return nanquantile(x, ufuncs.divide(q, 100), axis, method, keepdims)
+    return nanquantile(x, ufuncs.divide(convert(q, dtypes.result_type(x, 0.0)), 100), axis, method, keepdims)
 
 
 def nanmedian(x, axis=None, keepdims: bool = False):

@@ -37,9 +37,7 @@ from ftiny.transforms.custom import custom_jvp
 _FLOAT_UNARY = {  # name: (primitive function, what it computes)
     "exp": ("exp", "e to the power of x"),
     "exp2": ("exp2", "2 to the power of x"),
-    "expm1": ("expm1", "exp(x) - 1, exact near zero"),
     "log": ("log", "the natural logarithm of x"),
-    "log2": ("log2", "the logarithm of x to base 2"),
     "log1p": ("log1p", "log(1 + x), exact near zero"),
     "sqrt": ("sqrt", "the square root of x"),
     "cbrt": ("cbrt", "the cube root of x"),
@@ -117,9 +115,7 @@ def _logical(name: str, op: str, does: str) -> Callable:
 (
     exp,
     exp2,
-    expm1,
     log,
-    log2,
     log1p,
     sqrt,
     cbrt,
@@ -350,11 +346,30 @@ def fabs(x, /):
 
 
 def sign(x, /):
-    """Elementwise -1, 0 or 1 with the sign of x (NaN for NaN)."""
+    """Elementwise -1, 0 or 1 with the sign of x (NaN for NaN); of complex numbers x / |x|."""
     (x,) = promote("sign", x)
+    if dtypes.kind(dtype_of(x)) == "complex":
+        zero = equal(x, constant_like(x, 0))
+        length = abs(_select(zero, constant_like(x, 1), x))  # not zero, for the derivative's sake
+        return _select(zero, constant_like(x, 0), primitives.div(x, convert(length, dtype_of(x))))
     if dtypes.is_unsigned(dtype_of(x)):
         return convert(truth(x), dtype_of(x))
     return primitives.math(x, fn="sign")
+
+
+def expm1(x, /):
+    """Elementwise exp(x) - 1, exact near zero. Integers become float32; the shape is that of x."""
+    (x,) = promote("expm1", x, inexact=True)
+    if dtypes.kind(dtype_of(x)) != "complex":
+        return primitives.math(x, fn="expm1")
+    # For z = a + bi the real part is exp(a) cos b - 1 = (exp(a) - 1) cos b - 2 sin(b/2)^2, which does not cancel
+    # near zero; an infinite or missing b has no cosine, and there exp(z) knows the limit.
+    whole = exp(x)
+    finite = isfinite(imag(x))
+    angle_of = _select(finite, imag(x), constant_like(imag(x), 0))
+    half = sin(multiply(angle_of, 0.5))
+    near = _subtract(multiply(expm1(real(x)), cos(angle_of)), multiply(2.0, multiply(half, half)))
+    return primitives.complex_(_select(finite, near, _subtract(real(whole), constant_like(near, 1))), imag(whole))
 
 
 # ---- rounding --------------------------------------------------------------------------------------------------
@@ -397,9 +412,24 @@ around = round
 # ---- exponentials, angles --------------------------------------------------------------------------------------
 
 
+def log2(x, /):
+    """Elementwise the logarithm of x to base 2. Integers become float32; the shape is that of x."""
+    (x,) = promote("log2", x, inexact=True)
+    if dtypes.kind(dtype_of(x)) == "complex":
+        return _scaled(log(x), 1 / math.log(2))
+    return primitives.math(x, fn="log2")
+
+
+def _scaled(z, factor: float):
+    """A complex array times a real number; other than in a complex product, inf * 0 spoils nothing."""
+    return primitives.complex_(multiply(real(z), factor), multiply(imag(z), factor))
+
+
 def log10(x, /):
     """Elementwise logarithm of x to base 10."""
     (x,) = promote("log10", x, inexact=True)
+    if dtypes.kind(dtype_of(x)) == "complex":
+        return _scaled(log(x), 1 / math.log(10))
     return primitives.mul(primitives.math(x, fn="log"), constant_like(x, 1 / math.log(10)))
 
 
