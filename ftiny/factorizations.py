@@ -115,8 +115,8 @@ def _batch_rule(bind: Callable) -> Callable:
     return batch
 
 
-def _primitive(name: str, abstract: Callable, numpy: Callable, jvp: Callable, transpose: Callable = p.not_linear,
-               batch: Callable | None = None, single: bool = False, kept: int = 2) -> Primitive:
+def host_primitive(name: str, abstract: Callable, numpy: Callable, jvp: Callable, transpose: Callable = p.not_linear,
+                   batch: Callable | None = None, single: bool = False, kept: int = 2) -> Primitive:
     """A primitive that runs on the host. single: it has one result; kept: how many axes of its inputs are no batch."""
 
     def factors(*avals: Aval, **params) -> str:
@@ -172,7 +172,7 @@ def _linear_solve_jvp(primals, tangents):
     return x, linear_solve(a, right)
 
 
-linear_solve_p = _primitive(
+linear_solve_p = host_primitive(
     "linear_solve",
     abstract=lambda a, b: _solve_abstract("linear_solve", a, b),
     numpy=lambda a, b: host.solve(a, b)[0],
@@ -208,7 +208,7 @@ def _triangular_solve_transpose(ct, a, b, *, lower, unit_diagonal):
     return [ZERO, triangular_solve(matrix_transpose(a), ct, lower=not lower, unit_diagonal=unit_diagonal)]
 
 
-triangular_solve_p = _primitive(
+triangular_solve_p = host_primitive(
     "triangular_solve",
     abstract=lambda a, b, *, lower, unit_diagonal: _solve_abstract("triangular_solve", a, b),
     numpy=lambda a, b, *, lower, unit_diagonal: host.substitute(a, b, lower, unit_diagonal),
@@ -253,7 +253,7 @@ def _cholesky_jvp(primals, tangents):
     return factor, matmul(factor, ufuncs.multiply(inner, asarray(half.astype(dtype_of(a)))))
 
 
-cholesky_p = _primitive(
+cholesky_p = host_primitive(
     "cholesky",
     abstract=_square_abstract("cholesky"),
     numpy=lambda a: host.cholesky(a)[0],
@@ -308,7 +308,7 @@ def _lu_jvp(primals, tangents):
     return [factors, pivots, order], [tangent, ZERO, ZERO]
 
 
-lu_p = _primitive("lu", abstract=_lu_abstract, numpy=lambda a: list(host.lu(a)), jvp=_lu_jvp)
+lu_p = host_primitive("lu", abstract=_lu_abstract, numpy=lambda a: list(host.lu(a)), jvp=_lu_jvp)
 
 
 def lu(a) -> list:
@@ -319,7 +319,7 @@ def lu(a) -> list:
     return lu_p.bind(a)
 
 
-lu_order_p = _primitive(
+lu_order_p = host_primitive(
     "lu_order",
     abstract=lambda pivots, *, size: Aval((*pivots.shape[:-1], size), dtypes.int32),
     numpy=lambda pivots, *, size: host.lu_order(pivots, size),
@@ -370,7 +370,7 @@ def _qr_jvp(primals, tangents, *, full_matrices):
     return [q, r], [dq, dr]
 
 
-qr_p = _primitive("qr", abstract=_qr_abstract, numpy=lambda a, *, full_matrices: list(host.qr(a, full_matrices)),
+qr_p = host_primitive("qr", abstract=_qr_abstract, numpy=lambda a, *, full_matrices: list(host.qr(a, full_matrices)),
                   jvp=_qr_jvp)
 
 
@@ -427,7 +427,7 @@ def _svd_jvp(primals, tangents, *, full_matrices, compute_uv):
     return [u, s, vh], [du, ds, adjoint(dv)]
 
 
-svd_p = _primitive(
+svd_p = host_primitive(
     "svd",
     abstract=_svd_abstract,
     numpy=lambda a, *, full_matrices, compute_uv: list(host.svd(a, full_matrices, compute_uv)),
@@ -458,7 +458,8 @@ def _eigh_jvp(primals, tangents, *, lower):
     return [w, v], [ufuncs.real(diagonal(inner, 0, -2, -1)), matmul(v, turn)]
 
 
-eigh_p = _primitive("eigh", abstract=_eigh_abstract, numpy=lambda a, *, lower: list(host.eigh(a, lower)), jvp=_eigh_jvp)
+eigh_p = host_primitive("eigh", abstract=_eigh_abstract, numpy=lambda a, *, lower: list(host.eigh(a, lower)),
+                        jvp=_eigh_jvp)
 
 
 def eigh(a, lower: bool = True) -> list:
@@ -497,7 +498,7 @@ def _eig_jvp(primals, tangents, *, vectors):
     return [w, v], [dw, matmul(v, turn)]
 
 
-eig_p = _primitive("eig", abstract=_eig_abstract, numpy=lambda a, *, vectors: list(host.eig(a, vectors != "none")),
+eig_p = host_primitive("eig", abstract=_eig_abstract, numpy=lambda a, *, vectors: list(host.eig(a, vectors != "none")),
                    jvp=_eig_jvp)
 
 
@@ -529,7 +530,8 @@ def _slogdet_jvp(primals, tangents):
     return [sign, logarithm], [ufuncs.multiply(sign, ufuncs.subtract(change, convert(real, dtype_of(a)))), real]
 
 
-slogdet_p = _primitive("slogdet", abstract=_slogdet_abstract, numpy=lambda a: list(host.slogdet(a)), jvp=_slogdet_jvp)
+slogdet_p = host_primitive("slogdet", abstract=_slogdet_abstract, numpy=lambda a: list(host.slogdet(a)),
+                           jvp=_slogdet_jvp)
 
 
 def slogdet(a) -> list:
@@ -549,8 +551,8 @@ def _determinant_abstract(a: Aval) -> Aval:
     return Aval(a.shape[:-2], a.dtype)
 
 
-determinant_p = _primitive("determinant", abstract=_determinant_abstract, numpy=host.determinant, jvp=_determinant_jvp,
-                           single=True)
+determinant_p = host_primitive("determinant", abstract=_determinant_abstract, numpy=host.determinant,
+                               jvp=_determinant_jvp, single=True)
 
 
 def determinant(a):
@@ -568,7 +570,7 @@ def _adjugate_jvp(primals, tangents):
     return out, linear_solve(a, ufuncs.subtract(scaled, inner))
 
 
-adjugate_p = _primitive("adjugate", abstract=_square_abstract("adjugate"), numpy=host.adjugate, jvp=_adjugate_jvp,
+adjugate_p = host_primitive("adjugate", abstract=_square_abstract("adjugate"), numpy=host.adjugate, jvp=_adjugate_jvp,
                         single=True)
 
 

@@ -13,11 +13,14 @@ They behave as there, save that a `collections.deque` is a container here and a 
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import optree
 
+from ftiny.errors import ArgumentError
+from ftiny.source import located
 from ftiny.tree import (
     NAMESPACE,
     DictKey,
@@ -58,6 +61,9 @@ __all__ = [
     "PyTreeDef",
     "SequenceKey",
     "all_leaves",
+    "flatten_one_level",
+    "flatten_one_level_with_keys",
+    "is_tree_node",
     "keystr",
     "register_dataclass",
     "register_pytree_node",
@@ -87,6 +93,48 @@ __all__ = [
 def all_leaves(iterable: Iterable[Any], is_leaf: Callable[[Any], bool] | None = None) -> bool:
     """Whether every element is a leaf; None and containers are none."""
     return all(optree.tree_structure(x, is_leaf=is_leaf, namespace=NAMESPACE).is_leaf() for x in iterable)
+
+
+def _one_level(name: str, tree) -> tuple[tuple, tuple, Any]:
+    """(keys, children, metadata) of the root of a tree. Raises `ArgumentError` for a leaf."""
+    if optree.tree_is_leaf(tree, namespace=NAMESPACE):
+        raise ArgumentError(located(
+            f"{name}: can't tree-flatten type: {type(tree)}; it is a leaf. Take tree_leaves, which takes leaves too, "
+            "or register the class as a container"))
+    children, metadata, entries, _ = optree.tree_flatten_one_level(tree, namespace=NAMESPACE)
+    keys = [key for (key,), _ in tree_leaves_with_path(tree, is_leaf=lambda x: x is not tree)] if children else []
+    if type(tree) in (dict, collections.OrderedDict):
+        metadata = tuple(entries)
+    elif type(tree) is collections.defaultdict:
+        metadata = (tree.default_factory, tuple(entries))
+    elif isinstance(metadata, tuple) and len(metadata) == 2 and metadata[1] is entries:
+        # A class registered with keys keeps them beside its own metadata.
+        metadata = metadata[0]
+    return tuple(keys), tuple(children), metadata
+
+
+def flatten_one_level(tree) -> tuple[tuple, Any]:
+    """(children, metadata) of the root of a tree: `(([1, 2], 3), ("a", "b"))` of `{"a": [1, 2], "b": 3}`.
+
+    The metadata are what the container is made of beside its children: the keys of a dict, the class of a namedtuple,
+    what a registered class gave. Raises `ArgumentError` (a `ValueError`) for a leaf.
+    """
+    _, children, metadata = _one_level("flatten_one_level", tree)
+    return children, metadata
+
+
+def flatten_one_level_with_keys(tree) -> tuple[tuple, Any]:
+    """((key, child) pairs, metadata) of the root of a tree; keys are those of paths, `DictKey("a")` and the like.
+
+    Raises `ArgumentError` (a `ValueError`) for a leaf.
+    """
+    keys, children, metadata = _one_level("flatten_one_level_with_keys", tree)
+    return tuple(zip(keys, children)), metadata
+
+
+def is_tree_node(typ: type) -> bool:
+    """Whether objects of the class are containers: tuples, dicts, namedtuples, None, registered classes."""
+    return optree.register_pytree_node.get(typ, namespace=NAMESPACE) is not None
 
 
 def treedef_children(treedef: PyTreeDef) -> list[PyTreeDef]:

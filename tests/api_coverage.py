@@ -29,6 +29,7 @@ MODULES = [
     ("jax.tree_util", "ftiny.tree_util"),
     ("jax.scipy.special", "ftiny.scipy.special"),
     ("jax.scipy.linalg", "ftiny.scipy.linalg"),
+    ("jax.scipy.signal", "ftiny.scipy.signal"),
     ("jax.scipy.stats", "ftiny.scipy.stats"),
     ("jax.example_libraries.stax", "ftiny.stax"),
     ("jax.example_libraries.optimizers", "ftiny.optimizers"),
@@ -43,7 +44,7 @@ LEFT_OUT = {
     r"jax\.(random\.random_gamma_p|tree_util\.(KeyEntry|default_registry))": "jax's own objects",
     r"jax\.example_libraries\.stax\.(elu|gelu|leaky_relu|log_softmax|relu|selu|sigmoid|softmax|softplus|standardize)":
     "functions of jax.nn that the module imports",
-    r"jax\.nn\.(get_)?scaled_\w+": "products of 8-bit floats, which no kernel here has",
+    r"jax\.(nn\.(get_)?scaled_\w+|lax\.scaled_dot)": "products of 8-bit floats, which no kernel here has",
     r"jax\.numpy\.((float8|float6|float4)_.*|int[124]|uint[124])": "dtypes that no kernel here has",
     r"jax\.numpy\.(object_|character|flexible|fromfile|ufunc|ComplexWarning)": "numpy's own, for what is no number",
     r"jax\.example_libraries\.\w+\.(Array|InitFn|Params|ParamsFn|State|Step|UpdateFn|Updates|map|zip|namedtuple|partial"

@@ -359,3 +359,85 @@ row(
     lambda m, x: m.lax.conv_general_dilated_patches(x, (3, 2), (2, 1), "SAME"),
     tolerance=5e-5,
 )
+
+# ---- implicit differentiation -------------------------------------------------------------------------------------
+
+
+def _newton(m, f, x):
+    """Six steps of Newton's method for functions that work on each element alone."""
+    for _ in range(6):
+        value, slope = m.jvp(f, (x,), (m.numpy.ones_like(x),))
+        x = x - value / slope
+    return x
+
+
+row(
+    "lax.custom_root",
+    "f32[3]@positive f32[3]@small; f32[]@positive f32[]@small",
+    lambda m, y, c: m.lax.custom_root(
+        lambda x: x * x + c * x - y,
+        m.numpy.ones_like(y),
+        lambda f, x: _newton(m, f, x),
+        lambda g, b: b / g(m.numpy.ones_like(b)),
+    ),
+)
+row(
+    "lax.custom_root:tree",
+    "f32[3]@positive",
+    lambda m, y: m.lax.custom_root(
+        lambda x: {"a": x["a"] ** 3 - y},
+        {"a": m.numpy.ones_like(y)},
+        lambda f, x: ({"a": m.lax.stop_gradient(y) ** (1 / 3)}, m.numpy.sum(y)),
+        lambda g, b: {"a": b["a"] / g({"a": m.numpy.ones_like(y)})["a"]},
+        has_aux=True,
+    )[0]["a"],
+)
+
+
+def _linear_solve(m, a, b, matrix, **options):
+    return m.lax.custom_linear_solve(
+        lambda x: matrix @ x, b, lambda f, y: m.numpy.linalg.solve(m.lax.stop_gradient(matrix), y), **options
+    )
+
+
+row(
+    "lax.custom_linear_solve",
+    "f32[3,3] f32[3]; f32[2,2] f32[2]",
+    lambda m, a, b: _linear_solve(
+        m, a, b, a + 5 * m.numpy.eye(len(b)),
+        transpose_solve=lambda f, y: m.numpy.linalg.solve(m.numpy.transpose(a) + 5 * m.numpy.eye(len(b)), y),
+    ),
+    derivative_tolerance=1e-8,
+)
+row(
+    "lax.custom_linear_solve:symmetric",
+    "f32[3,3] f32[3]",
+    lambda m, a, b: _linear_solve(m, a, b, a + m.numpy.transpose(a) + 9 * m.numpy.eye(3), symmetric=True),
+    derivative_tolerance=1e-8,
+)
+
+# ---- Fourier transforms, random numbers with a state --------------------------------------------------------------
+
+
+def _parts(m, x):
+    """The real and the imaginary part, so that real derivatives can be taken."""
+    return [m.numpy.real(x), m.numpy.imag(x)]
+
+
+row("lax.fft", "f32[3,6]; f32[5]; i32[2,4]", lambda m, x: _parts(m, m.lax.fft(x, "rfft", x.shape[-1:])))
+row("lax.fft:complex", "c64[3,6]; c128[2,3]; f32[2,2]",
+    lambda m, x: [*_parts(m, m.lax.fft(x, "FFT", x.shape)), *_parts(m, m.lax.fft(x, m.lax.FftType.IFFT, x.shape[1:]))])
+row("lax.fft:irfft", "c64[3,4]; f32[3,4]",
+    lambda m, x: [m.lax.fft(x, "IRFFT", (3, 6)), m.lax.fft(x, "irfft", (7,)), *_parts(m, m.lax.fft(x, "ifft", ()))])
+
+
+def _are_within(m, a, b):
+    drawn = m.lax.rng_uniform(a, b, (50,))
+    return [m.numpy.logical_and(drawn >= a, drawn < b), m.numpy.ptp(drawn) > 0]
+
+
+row("lax.rng_uniform", "f32[]@unit f32[]@above_one; i32[]<3 u8[]", lambda m, a, b: _are_within(
+    m, m.numpy.asarray(a), m.numpy.asarray(b).astype(a.dtype) + m.numpy.asarray(20).astype(a.dtype)),
+    grad=False, vmap=False)
+row("random.key_dtype", "", lambda m: m.numpy.zeros(2, m.random.key_dtype()),
+    jax=lambda m: m.numpy.zeros(2, "uint32"), vmap=False)

@@ -271,3 +271,73 @@ lax("eigh", "f32[3,3]; c64[3,3]", lambda m, a: [m.numpy.abs(x) for x in m.lax.li
     derivative_tolerance=1e-7)
 lax("eig", "f32[3,3]; c64[3,3]", lambda m, a: [m.numpy.abs(x) for x in m.lax.linalg.eig(
     a + m.numpy.asarray(np.diag([0.0, 9.0, 18.0]), a.dtype))], grad=False)
+
+
+# ---- similarity: forms that are not unique are compared by what they make up ---------------------------------------
+
+SIMILAR = "f32[4,4]; f32[2,3,3]; f64[5,5]; c64[3,3]; f32[1,1]"
+
+
+def transposed(m, x):
+    """The conjugated transposes."""
+    return m.numpy.conj(m.numpy.swapaxes(x, -1, -2))
+
+
+def composed(m, t, z):
+    """Z T Zᴴ, Zᴴ Z, and what T has below its first subdiagonal."""
+    return [m.numpy.matmul(m.numpy.matmul(z, t), transposed(m, z)), m.numpy.matmul(transposed(m, z), z),
+            m.numpy.tril(t, -2)]
+
+
+scipy("schur", SIMILAR, lambda m, a: composed(m, *m.scipy.linalg.schur(a)), grad=False)
+scipy("schur:complex", SIMILAR, lambda m, a: [
+    *composed(m, *m.scipy.linalg.schur(a, "complex")), m.numpy.tril(m.scipy.linalg.schur(a, "complex")[0], -1)],
+    grad=False)
+scipy("rsf2csf", "f32[4,4]; f32[2,3,3]; f64[5,5]", lambda m, a: composed(
+    m, *m.scipy.linalg.rsf2csf(*m.scipy.linalg.schur(a))), grad=False)
+scipy("hessenberg", SIMILAR, lambda m, a: [m.scipy.linalg.hessenberg(a),
+                                                  *m.scipy.linalg.hessenberg(a, calc_q=True)], grad=False)
+# jax has no derivative of it; tests/test_scipy.py checks that of ftiny.
+scipy("sqrtm", "f32[4,4]; f64[5,5]; c64[3,3]", lambda m, a: m.scipy.linalg.sqrtm(regular(m, a)), grad=False,
+      tolerance=1e-4)
+scipy("funm", "f32[3,3]; f64[4,4]; c64[3,3]", lambda m, a: m.scipy.linalg.funm(
+    a + 5 * m.numpy.diag(m.numpy.arange(a.shape[0])), lambda x: m.numpy.sqrt(x + 9)), grad=False, tolerance=1e-4)
+scipy("funm:error", "f32[3,3]", lambda m, a: m.scipy.linalg.funm(
+    a + 5 * m.numpy.diag(m.numpy.arange(3)), m.numpy.cosh, disp=False)[1], grad=False, tolerance=1e-2)
+scipy("solve_sylvester", "f32[3,3] f32[2,2] f32[3,2]; f64[4,4] f64[3,3] f64[4,3]; c64[2,2] c64[3,3] c64[2,3]",
+      lambda m, a, b, c: m.scipy.linalg.solve_sylvester(regular(m, a), regular(m, b), c), grad=False,
+      tolerance=1e-4)
+scipy("qr_multiply", "f32[5,3] f32[2,5] f32[3,4]; c64[3,4] c64[3] c64[3]", lambda m, a, b, c: [
+    *m.scipy.linalg.qr_multiply(a, b), *m.scipy.linalg.qr_multiply(a, c, "left", conjugate=True)], grad=False)
+FORMS = "f32[4,4]; f32[2,3,3]; c64[4,4]; f64[5,5]"
+lax("schur", FORMS, lambda m, a: composed(m, *m.lax.linalg.schur(a)), grad=False)
+lax("hessenberg", FORMS, lambda m, a: list(m.lax.linalg.hessenberg(a)), grad=False)
+lax("tridiagonal", FORMS, lambda m, a: list(m.lax.linalg.tridiagonal(a + transposed(m, a))), grad=False)
+lax("tridiagonal:upper", FORMS, lambda m, a: list(m.lax.linalg.tridiagonal(
+    a + transposed(m, a), lower=False))[:3], grad=False)
+lax("householder_product", "f32[5,3] f32[3]; c64[4,4] c64[2]; f32[2,4,2] f32[2,1]",
+    lambda m, a, taus: m.lax.linalg.householder_product(a, taus), grad=False)
+lax("ormqr", "f32[5,3] f32[3] f32[5,5]; c64[4,4] c64[2] c64[4,4]", lambda m, a, taus, c: [
+    m.lax.linalg.ormqr(a, taus, c, left=left, transpose=transpose)
+    for left in (True, False) for transpose in (True, False)], grad=False)
+lax("qdwh", "f32[5,3]; f64[4,4]; c64[3,3]", lambda m, a: list(m.lax.linalg.qdwh(spread(m, a))[:2]), grad=False,
+    tolerance=1e-4)
+lax("cholesky_update", "f32[4,4] f32[4]; f64[3,3] f64[3]", lambda m, r, w: m.lax.linalg.cholesky_update(
+    m.numpy.triu(r) + 3 * m.numpy.eye(len(w), dtype=r.dtype), w), grad=False)
+lax("symmetric_product", "f32[3,2] f32[3,3]; f32[2,3,4] f32[2,3,3]", lambda m, a, c: [
+    m.lax.linalg.symmetric_product(a, c + transposed(m, c), alpha=2.0, beta=0.5),
+    m.lax.linalg.symmetric_product(a, c + transposed(m, c), symmetrize_output=True)], grad=False)
+lax("tridiagonal_solve", "f32[4] f32[4] f32[4] f32[4,2]; f64[2,3] f64[2,3] f64[2,3] f64[2,3,1]",
+    lambda m, dl, d, du, b: m.lax.linalg.tridiagonal_solve(
+        dl * (m.numpy.arange(d.shape[-1]) > 0), d + 5, du * (m.numpy.arange(d.shape[-1]) < d.shape[-1] - 1), b))
+
+# ---- matrices made of vectors or of a size --------------------------------------------------------------------------
+
+scipy("convolution_matrix", "f32[3]; i32[2,5]; f32[1]", lambda m, a: [
+    m.scipy.linalg.convolution_matrix(a, n, mode) for n in (1, 4) for mode in ("full", "same", "valid")])
+scipy("fiedler", "f32[4]; i32[2,3]; f32[]", lambda m, a: m.scipy.linalg.fiedler(a), smooth=False)
+scipy("fiedler_companion", "f32[6]; f32[2,4]; i32[5]@positive; f32[2]; f32[1]; f32[3]",
+      lambda m, a: m.scipy.linalg.fiedler_companion(a + 5))
+scipy("leslie", "f32[4] f32[3]; i32[2,3] f32[2]; i32[2] i32[1]", lambda m, f, s: m.scipy.linalg.leslie(f, s))
+scipy("invpascal", "", lambda m: [m.scipy.linalg.invpascal(5, kind) for kind in (None, "lower", "upper")],
+             vmap=False)

@@ -9,7 +9,7 @@ from scipy import stats as distributions
 
 import ftiny
 from ftiny import errors, lax
-from ftiny.scipy import special, stats
+from ftiny.scipy import linalg, signal, special, stats
 
 NAN, INF = np.nan, np.inf
 
@@ -171,3 +171,122 @@ def test_multinomial_of_several_rows():
 def test_messages(error, call, text):
     with pytest.raises(error, match=text):
         call()
+
+
+# ---- waves, bells, hypergeometric functions -----------------------------------------------------------------------
+
+
+def test_waves_and_bells_against_scipy():
+    x = np.concatenate([numbers(1e-6, 200), -numbers(1e-6, 200, 1)])
+    close(special.dawsn(x), reference.dawsn(x))
+    for found, wanted in zip(special.fresnel(x), reference.fresnel(x)):
+        close(found, wanted)
+    close(special.sici(x)[0], reference.sici(x)[0])
+    np.testing.assert_allclose(np.asarray(special.sici(x[x > 0])[1]), reference.sici(x[x > 0])[1], 1e-9, 1e-12)
+    z = x + 1j * np.random.RandomState(5).normal(size=x.shape)
+    close(special.wofz(z), reference.wofz(z))
+    h, a = np.random.RandomState(6).normal(0, 3, (2, 400))
+    close(special.owens_t(h, a), reference.owens_t(h, a))
+    orders = np.stack([reference.jn(k, x[np.abs(x) < 25]) for k in range(5)])
+    np.testing.assert_allclose(np.asarray(special.bessel_jn(x[np.abs(x) < 25], v=4, n_iter=60)), orders, 1e-6, 1e-14)
+
+
+def test_hypergeometric_functions_against_scipy():
+    random = np.random.RandomState(7)
+    a, b, c = random.uniform(0.1, 5, (3, 200))
+    x = random.uniform(-30, 30, 200)
+    close(special.hyp1f1(a, b, x), reference.hyp1f1(a, b, x))
+    x = random.uniform(-3, 0.9, 200)
+    close(special.hyp2f1(a, b, c, x), reference.hyp2f1(a, b, c, x))
+
+
+def test_ends_of_waves_and_bells():
+    np.testing.assert_array_equal(special.dawsn(np.array([0.0, INF, NAN])), [0, 0, NAN])
+    np.testing.assert_array_equal(special.fresnel(np.array([0.0, INF, -INF, NAN])), [[0, 0.5, -0.5, NAN]] * 2)
+    sine, cosine = special.sici(np.array([0.0, INF, -1.0, NAN]))
+    np.testing.assert_allclose(np.asarray(sine), [0, np.pi / 2, -0.946083070367183, NAN], 1e-12)
+    np.testing.assert_array_equal(cosine, [-INF, 0, NAN, NAN])
+    np.testing.assert_array_equal(special.bessel_jn(np.zeros(1), v=2), [[1], [0], [0]])
+    np.testing.assert_allclose(float(special.hyp2f1(0.5, 0.5, 2.0, 1.0)), 4 / np.pi, 1e-5)
+    assert np.isinf(special.hyp2f1(1.0, 1.0, 1.5, 1.0)) and float(special.hyp2f1(-2.0, 1.0, 1.0, 3.0)) == 4.0
+    assert float(special.hyp1f1(0.0, 0.0, 2.0)) == 1.0 and np.isinf(special.hyp1f1(1.0, 0.0, 2.0))
+
+
+# ---- functions of matrices ------------------------------------------------------------------------------------------
+
+
+def along(function, x, step=1e-6):
+    """(the derivative of `function` at x along a direction, the central difference)."""
+    direction = np.random.RandomState(8).normal(size=x.shape)
+    tangent = ftiny.jvp(function, (x,), (direction,))[1]
+    above, below = (np.asarray(function(x + sign * step * direction)) for sign in (1, -1))
+    gradient = ftiny.grad(lambda y: function(y).sum())(x)
+    np.testing.assert_allclose(np.vdot(np.asarray(gradient), direction), np.asarray(tangent).sum(), 1e-8)
+    return tangent, (above - below) / (2 * step)
+
+
+def test_derivatives_of_functions_of_matrices():
+    matrix = np.random.RandomState(9).normal(size=(4, 4)) + 5 * np.eye(4)
+    other, right = matrix[:3, :3].T, matrix[:, :3]
+    functions = [
+        lambda a: linalg.sqrtm(a).real,
+        lambda a: linalg.solve_sylvester(a, other, right),
+        lambda b: linalg.solve_sylvester(matrix, b[:3, :3], right),
+        lambda c: linalg.solve_sylvester(matrix, other, c[:, :3]),
+        lambda a: lax.linalg.householder_product(a, a[0, :3]),
+        lambda a: lax.linalg.cholesky_update(ftiny.numpy.triu(a), a[0]),
+        lambda a: lax.linalg.symmetric_product(a, a, alpha=2.0, beta=3.0),
+        lambda a: linalg.qr_multiply(a, matrix)[0],
+        lambda a: lax.linalg.qdwh(a)[0],
+        lambda a: lax.linalg.qdwh(a)[1],
+    ]
+    for function in functions:
+        found, wanted = along(function, matrix)
+        np.testing.assert_allclose(np.asarray(found), wanted, 1e-6, 1e-7)
+
+
+def test_schur_forms_of_matrices_that_are_hard():
+    jordan = np.diag(np.ones(5), 1) + np.diag([1.0, 1, 2, 2, 2, 1])
+    rotations = np.kron(np.eye(3), [[0.0, 1], [-1, 0]])
+    cyclic = np.roll(np.eye(6), 1, axis=0)  # on which QR steps without a shift out of the ordinary stand still
+    for matrix in (jordan, jordan.T, rotations, cyclic, np.zeros((3, 3)), np.ones((4, 4))):
+        for output in ("real", "complex"):
+            t, z = map(np.asarray, linalg.schur(matrix, output))
+            np.testing.assert_allclose(z @ t @ z.conj().T, matrix, 0, 1e-12)
+            np.testing.assert_allclose(z @ z.conj().T, np.eye(len(z)), 0, 1e-12)
+            assert not np.tril(t, -2).any() and (output == "real" or not np.tril(t, -1).any())
+    broken = np.where(np.eye(3) > 0, NAN, 1.0)
+    assert np.isnan(linalg.schur(np.stack([broken, np.eye(3)]))[0]).any(axis=(1, 2)).tolist() == [True, False]
+
+
+# ---- messages -------------------------------------------------------------------------------------------------------
+
+
+def test_messages_of_the_newer_functions():
+    ones = np.ones((3, 3))
+    for error, text, call in (
+        (errors.ShapeError, "at least as large as the other along every axis", lambda: signal.convolve(
+            np.ones((2, 3)), np.ones((3, 2)))),
+        (errors.ArgumentError, "mode must be 'full', 'same' or 'valid', not 'half'", lambda: signal.correlate(
+            np.ones(2), np.ones(2), "half")),
+        (errors.ShapeError, "the axes other than .* must have equal sizes", lambda: signal.fftconvolve(
+            np.ones((2, 3)), np.ones((3, 3)), axes=1)),
+        (errors.ArgumentError, "bp must lie between 0 and 3, the size of axis 0", lambda: signal.detrend(
+            np.ones(3), bp=5)),
+        (errors.RuleError, "the Schur form of a matrix has no derivative", lambda: ftiny.grad(
+            lambda a: linalg.schur(a)[0].sum())(ones)),
+        (errors.ShapeError, r"takes C of shape \(3, 2\), not \(2, 3\)", lambda: linalg.solve_sylvester(
+            ones, np.eye(2), np.ones((2, 3)))),
+        (errors.ArgumentError, "no QR with pivoting", lambda: linalg.qr_multiply(ones, ones, pivoting=True)),
+        (errors.ShapeError, "at least two fecundities", lambda: linalg.leslie(np.ones(1), np.ones(0))),
+        (errors.ShapeError, "takes arrays whose last axes have the sizes", lambda: lax.fft(np.ones(4), "rfft", (3,))),
+        (errors.ArgumentError, "the type must be 'FFT'", lambda: lax.fft(np.ones(4), "dct", (4,))),
+        (errors.DtypeError, "the bounds must have one dtype", lambda: lax.rng_uniform(1, 2.0, (3,))),
+        (errors.ArgumentError, "v must be between 0 and n_iter - 1", lambda: special.bessel_jn(1.0, v=50)),
+        (errors.TracerError, "give n_max=", lambda: ftiny.jit(special.sph_harm_y)(np.array([1]), 0, 0.5, 0.5)),
+        (errors.ArgumentError, "nan_policy must be 'propagate'", lambda: stats.mode(ones, nan_policy="omit")),
+        (errors.ShapeError, "3 points have weights of shape", lambda: stats.gaussian_kde(ones, weights=np.ones(2))),
+        (errors.ShapeError, "the data have 3 components", lambda: stats.gaussian_kde(ones).pdf(np.ones((2, 2)))),
+    ):
+        with pytest.raises(error, match=text):
+            call()

@@ -185,6 +185,36 @@ def test_keys():
     assert tree_util.DictKey("a") == tree_util.DictKey("a") != tree_util.GetAttrKey("a")
 
 
+def test_one_level():
+    trees = [lambda c: (1, [2]), lambda c: [{"b": 1}, None], lambda c: {"b": (1,), "a": 2}, lambda c: None,
+             lambda c: Pair(1, [2]), lambda c: collections.OrderedDict(b=1, a=2), lambda c: {},
+             lambda c: collections.defaultdict(int, {"b": 1}), lambda c: c.Marked(1, (2,), "mul")]
+    for make in trees:
+        both(lambda m, c: list(m.flatten_one_level(make(c))[0]))  # noqa: B023
+        both(lambda m, c: m.flatten_one_level(make(c))[1])  # noqa: B023
+        both(lambda m, c: [(str(key), child) for key, child in
+                           m.flatten_one_level_with_keys(make(c))[0]] if type(make(c)) is not Pair else [])  # noqa: B023
+    pairs, _ = tree_util.flatten_one_level_with_keys(Pair(1, 2))  # jax calls both of them `first`
+    assert pairs == ((tree_util.GetAttrKey("first"), 1), (tree_util.GetAttrKey("second"), 2))
+    both(lambda m, c: [m.is_tree_node(kind) for kind in (tuple, dict, int, Pair, type(None), c.Marked, c.Static)])
+    for name in ("flatten_one_level", "flatten_one_level_with_keys"):
+        with pytest.raises(ValueError, match="can't tree-flatten type: <class 'float'>"):
+            getattr(tree_util, name)(3.0)
+
+
+def test_one_level_of_classes_with_keys():
+    class Box:
+        def __init__(self, inside):
+            self.inside = inside
+
+    for m, _ in LIBRARIES:
+        parts = lambda box, m=m: (((m.GetAttrKey("inside"), box.inside),), "meta")
+        m.register_pytree_with_keys(Box, parts, lambda aux, children: Box(*children))
+        assert m.flatten_one_level(Box([1]))[1] == "meta" and list(m.flatten_one_level(Box([1]))[0]) == [[1]]
+        ((key, child),), metadata = m.flatten_one_level_with_keys(Box([1]))
+        assert (str(key), child, metadata) == (".inside", [1], "meta")
+
+
 def test_messages():
     with pytest.raises(TypeError, match="reduce_associative: the tree has no leaves; give identity="):
         tree_util.tree_reduce_associative(max, ())

@@ -8,6 +8,8 @@ Input: arrays of one dtype and, elementwise, of one shape. Output: arrays. The r
     windows         reduce, reduce_window, cumsum, associative_scan, ...
     control flow    scan, while_loop, fori_loop, cond, switch, map      (from ftiny.transforms)
     special         igamma, betainc, zeta, bessel_i0e, ...
+    fourier         fft
+    implicit        custom_root, custom_linear_solve                    (derivatives of solvers)
     programs        optimization_barrier, platform_dependent, ...
     collectives     psum, all_gather, ppermute, ...   in parallel       (inside vmap(axis_name=) or shard)
 
@@ -112,6 +114,8 @@ from ftiny.lax.elementwise import (
     tan,
     tanh,
 )
+from ftiny.lax.fourier import FftType, fft
+from ftiny.lax.implicit import custom_linear_solve, custom_root
 from ftiny.lax.parallel import (
     all_gather,
     all_to_all,
@@ -126,7 +130,7 @@ from ftiny.lax.parallel import (
     psum_scatter,
     pvary,
 )
-from ftiny.lax.programs import RandomAlgorithm, optimization_barrier, platform_dependent, rng_bit_generator
+from ftiny.lax.programs import RandomAlgorithm, optimization_barrier, platform_dependent, rng_bit_generator, rng_uniform
 from ftiny.lax.special import (
     bessel_i0e,
     bessel_i1e,
@@ -212,6 +216,7 @@ from ftiny.transforms.control import cond, fori_loop, map, switch, while_loop
 from ftiny.transforms.custom import stop_gradient
 from ftiny.transforms.scan import scan
 
-_ROOMS = {"convolution", "elementwise", "parallel", "programs", "special", "structure", "windows"}
+_ROOMS = {"convolution", "elementwise", "fourier", "implicit", "parallel", "programs", "special", "structure"}
+_ROOMS |= {"windows"}
 __all__ = sorted(name for name in dir() if not name.startswith("_") and name not in _ROOMS)
 from ftiny.lax import linalg  # noqa: E402

@@ -9,13 +9,18 @@ Input: arrays, or functions of arrays. Output: arrays:
 from __future__ import annotations
 
 import enum
+import functools
 from collections.abc import Callable
+
+import numpy as np
 
 from ftiny import dtypes, primitives, random, tree
 from ftiny import numpy as fnp
-from ftiny.errors import ArgumentError, ShapeError
+from ftiny.array import ShapeDtypeStruct
+from ftiny.effects import io_callback
+from ftiny.errors import ArgumentError, DtypeError, ShapeError
 from ftiny.execute import placement
-from ftiny.numpy.common import check_array, dtype_of, scalar_literal, shape_of
+from ftiny.numpy.common import canonical_shape, check_array, dtype_of, scalar_literal, shape_of
 from ftiny.source import located
 from ftiny.transforms.call import barrier_p
 from ftiny.transforms.common import check_leaves
@@ -78,3 +83,35 @@ def rng_bit_generator(key, shape, dtype=dtypes.uint32, algorithm: RandomAlgorith
     low = fnp.add(low, scalar_literal(1, dtypes.uint32))
     high = fnp.add(high, fnp.astype(fnp.equal(low, 0), dtypes.uint32))
     return fnp.stack([first, second, low, high]), bits
+
+
+_DRAWN = (dtypes.float32, dtypes.float64, dtypes.int32, dtypes.int64, dtypes.uint32, dtypes.uint64)
+# Its state is the only one that random numbers have here; numpy seeds it from the operating system.
+_generator = np.random.default_rng()
+
+
+def _draw(a: np.ndarray, b: np.ndarray, *, shape: tuple[int, ...]) -> np.ndarray:
+    if a.dtype.kind in "iu":
+        return _generator.integers(a, b, shape, a.dtype)
+    drawn = np.asarray(a + (b - a) * _generator.random(shape)).astype(a.dtype)
+    # Rounding may give the upper end, which does not belong to the interval.
+    return np.minimum(drawn, np.nextafter(b, a))
+
+
+def rng_uniform(a, b, shape):
+    """Random numbers of `shape` between the scalars a and b of one dtype, b excluded: others at every call.
+
+    They come from a generator with a state, on the host, and cannot be repeated: use `ftiny.random.uniform`, which is
+    given a key, unless that is what you want. Raises `DtypeError` for two dtypes, `ShapeError` where a or b is no
+    scalar.
+    """
+    check_array("rng_uniform", a, b)
+    a, b = fnp.asarray(a), fnp.asarray(b)
+    if a.dtype != b.dtype or a.dtype not in _DRAWN:
+        raise DtypeError(located(
+            f"rng_uniform: the bounds must have one dtype, a float or an integer of 32 or 64 bits, not {a.dtype} and "
+            f"{b.dtype}; convert them with .astype"))
+    if a.shape or b.shape:
+        raise ShapeError(located(f"rng_uniform: the bounds must be scalars, not of shapes {a.shape} and {b.shape}"))
+    shape = canonical_shape(shape, "rng_uniform")
+    return io_callback(functools.partial(_draw, shape=shape), ShapeDtypeStruct(shape, a.dtype), a, b)

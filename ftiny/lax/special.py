@@ -107,7 +107,9 @@ def continued_fraction(numerator: Callable, denominator: Callable, first):
         n, b = numerator(k), denominator(k)
         d = 1.0 / nonzero(b + n * d)
         c = nonzero(b + n / c)
-        return c, d, value * (c * d), c * d
+        # An element that has converged stays: its factors are 1 up to rounding, which would add up while others go on.
+        moving = go_on(c, d, value, factor)
+        return c, d, fnp.where(moving, value * (c * d), value), fnp.where(moving, c * d, factor)
 
     start = 1.0 / nonzero(first)
     state = (fnp.full_like(first, 1e30), start, start, fnp.full_like(first, 2.0))

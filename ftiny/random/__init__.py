@@ -38,7 +38,7 @@ from ftiny.random.continuous import (
 )
 from ftiny.random.counts import bernoulli, binomial, geometric, multinomial, poisson, rademacher
 from ftiny.random.gammas import ball, beta, chisquare, dirichlet, f, gamma, generalized_normal, loggamma, t
-from ftiny.random.keys import PRNGKey, clone, fold_in, key, key_data, key_impl, split, wrap_key_data
+from ftiny.random.keys import PRNGKey, clone, fold_in, key, key_data, key_dtype, key_impl, split, wrap_key_data
 from ftiny.random.matrices import multivariate_normal, orthogonal
 from ftiny.random.uniforms import bits, randint, uniform
 

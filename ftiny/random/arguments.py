@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from ftiny import dtypes
+from ftiny import dtypes, key_reuse
 from ftiny import numpy as fnp
 from ftiny.errors import ArgumentError, DtypeError, ShapeError
 from ftiny.numpy.common import broadcast_shapes, canonical_shape, dtype_of, is_array, shape_of
 from ftiny.source import located
 
+# After these functions the key may be used once more.
+KEEP_THE_KEY = {"clone", "fold_in", "key_data", "key_impl", "wrap_key_data"}
+
 
 def check_key(name: str, key):
-    """`key`, if it is one. Raises `ArgumentError` otherwise."""
+    """`key`, if it is one. Raises `ArgumentError` otherwise, `KeyReuseError` if `debug_key_reuse` knows of its use."""
     if not is_array(key) or shape_of(key) != (2,) or dtype_of(key) != dtypes.uint32:
         shown = f"of shape {shape_of(key)} and dtype {dtype_of(key)}" if is_array(key) else repr(key)
         raise ArgumentError(
@@ -27,6 +30,8 @@ def check_key(name: str, key):
                 "several keys use vmap, or keys[i]"
             )
         )
+    if name not in KEEP_THE_KEY:
+        key_reuse.use(name, key)
     return key
 
 

@@ -17,7 +17,7 @@ import operator
 
 import numpy as np
 
-from ftiny import dtypes, primitives
+from ftiny import dtypes, key_reuse, primitives
 from ftiny import numpy as fnp
 from ftiny.errors import ArgumentError, DtypeError
 from ftiny.library import library
@@ -33,13 +33,13 @@ def PRNGKey(seed):
         if not -(2**63) <= value < 2**64:
             raise ArgumentError(located(f"PRNGKey: the seed {value} has more than 64 bits"))
         high = 0 if -(2**31) <= value < 2**32 else value >> 32 & 0xFFFFFFFF
-        return fnp.asarray(np.array([high, value & 0xFFFFFFFF], np.uint32))
+        return key_reuse.new(fnp.asarray(np.array([high, value & 0xFFFFFFFF], np.uint32)))
     if not is_array(seed) or dtypes.kind(dtype_of(seed)) != "int" or shape_of(seed):
         raise DtypeError(located(f"PRNGKey: the seed must be an integer, not {seed!r}"))
     low = primitives.convert(seed, dtype=dtypes.uint32)
     wide = dtype_of(seed).itemsize == 8
     high = primitives.convert(fnp.right_shift(seed, 32), dtype=dtypes.uint32) if wide else fnp.zeros_like(low)
-    return fnp.stack([high, low])
+    return key_reuse.new(fnp.stack([high, low]))
 
 
 key = PRNGKey
@@ -58,9 +58,9 @@ def wrap_key_data(data):
 def clone(key):
     """`key` itself, to be used again on purpose: the same numbers come of both.
 
-    It is here because JAX has it, where it marks a second use of a key for its checks.
+    It says so to `ftiny.debug_key_reuse`, for which the result is a new key.
     """
-    return check_key("clone", key)
+    return key_reuse.new(check_key("clone", key))
 
 
 def key_impl(keys) -> str:
@@ -68,6 +68,16 @@ def key_impl(keys) -> str:
     if not is_array(keys) or shape_of(keys)[-1:] != (2,) or dtype_of(keys) != dtypes.uint32:
         check_key("key_impl", keys)
     return "threefry2x32"
+
+
+def key_dtype(impl_spec=None) -> np.dtype:
+    """The dtype of keys, of which each is two numbers: uint32.
+
+    impl_spec: None or 'threefry2x32', the one generator here; `ArgumentError` for others.
+    """
+    if impl_spec not in (None, "threefry2x32"):
+        raise ArgumentError(located(f"key_dtype: the generator here is 'threefry2x32', not {impl_spec!r}"))
+    return dtypes.uint32
 
 
 def halves(key):
@@ -96,7 +106,7 @@ def random_words(key, shape):
 def split(key, num: int | tuple[int, ...] = 2):
     """`num` new keys (an integer, or a shape of keys): an array of shape (num, 2)."""
     check_key("split", key)
-    return split_key(key, canonical_shape(num, "split"))
+    return key_reuse.derived(key, split_key(key, canonical_shape(num, "split")))
 
 
 @library("shape")
@@ -114,4 +124,4 @@ def fold_in(key, data):
         raise ArgumentError(located(f"random.fold_in: data must be an integer without axes, not {data!r}"))
     number = scalar_literal(data, dtypes.uint32) if isinstance(data, int) else convert(data, dtypes.uint32)
     first, second = primitives.threefry2x32(*halves(key), np.uint32(0), number)
-    return fnp.stack([first, second])
+    return key_reuse.derived(key, fnp.stack([first, second]))

@@ -8,7 +8,8 @@ Input: arrays whose last two axes are matrices (any axes before them are a batch
            [3, 2, 1]], dtype=int32)
 
 What `ftiny.numpy.linalg` says of dtypes and NaN holds here. The arguments `overwrite_a`, `overwrite_b`, `check_finite`
-and `debug` are accepted for scipy's sake and change nothing.
+and `debug` are accepted for scipy's sake and change nothing. Functions of matrices are in `matrix_functions`, more
+special matrices in `structured_matrices`.
 """
 
 from __future__ import annotations
@@ -35,15 +36,19 @@ from ftiny.numpy.manipulation import (
     reshape,
     squeeze,
 )
+from ftiny.scipy.matrix_functions import funm, hessenberg, qr_multiply, rsf2csf, schur, solve_sylvester, sqrtm
+from ftiny.scipy.structured_matrices import convolution_matrix, fiedler, fiedler_companion, invpascal, leslie
 from ftiny.source import located
 from ftiny.transforms.control import fori_loop
 from ftiny.transforms.custom import custom_jvp, stop_gradient
 from ftiny.transforms.grad import jvp
 
 __all__ = [
-    "block_diag", "cho_factor", "cho_solve", "cholesky", "circulant", "companion", "det", "dft", "eigh",
-    "eigh_tridiagonal", "expm", "expm_frechet", "hadamard", "hankel", "helmert", "hilbert", "inv", "invhilbert", "lu",
-    "lu_factor", "lu_solve", "pascal", "polar", "qr", "solve", "solve_triangular", "svd", "toeplitz",
+    "block_diag", "cho_factor", "cho_solve", "cholesky", "circulant", "companion", "convolution_matrix", "det",
+    "dft", "eigh", "eigh_tridiagonal", "expm", "expm_frechet", "fiedler", "fiedler_companion", "funm", "hadamard",
+    "hankel", "helmert", "hessenberg", "hilbert", "inv", "invhilbert", "invpascal", "leslie", "lu", "lu_factor",
+    "lu_solve", "pascal", "polar", "qr", "qr_multiply", "rsf2csf", "schur", "solve", "solve_sylvester",
+    "solve_triangular", "sqrtm", "svd", "toeplitz",
 ]
 
 # ---- solving ----------------------------------------------------------------------------------------------------

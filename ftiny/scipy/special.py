@@ -6,7 +6,8 @@ Input: arrays that broadcast against each other; integers become float32. Output
     Array([0.       , 0.6321205], dtype=float32)
 
 Most have their derivative by a rule, so nothing is differentiated through a series. DLMF is the NIST Digital Library of
-Mathematical Functions, https://dlmf.nist.gov. The exponential integrals are in `exponential_integrals`.
+Mathematical Functions, https://dlmf.nist.gov. Others are in `error_integrals`, `exponential_integrals`,
+`hypergeometric` and `waves`.
 """
 
 from __future__ import annotations
@@ -26,18 +27,23 @@ from ftiny.nn import log_softmax as _log_softmax
 from ftiny.nn import softmax as _softmax
 from ftiny.numpy.common import dtype_of, promote, shape_of
 from ftiny.numpy.reductions import canonical_axes
+from ftiny.scipy.error_integrals import dawsn, fresnel, owens_t, wofz
 from ftiny.scipy.exponential_integrals import exp1, expi, expn, spence
+from ftiny.scipy.hypergeometric import hyp1f1, hyp2f1
+from ftiny.scipy.waves import bessel_jn, sici, sph_harm_y
 from ftiny.source import located
 from ftiny.transforms.custom import stop_gradient
 
 __all__ = [
     "bernoulli",
+    "bessel_jn",
     "beta",
     "betainc",
     "betaln",
     "boxcox",
     "boxcox1p",
     "comb",
+    "dawsn",
     "digamma",
     "entr",
     "erf",
@@ -49,11 +55,14 @@ __all__ = [
     "expit",
     "expn",
     "factorial",
+    "fresnel",
     "gamma",
     "gammainc",
     "gammaincc",
     "gammaln",
     "gammasgn",
+    "hyp1f1",
+    "hyp2f1",
     "i0",
     "i0e",
     "i1",
@@ -67,11 +76,15 @@ __all__ = [
     "multigammaln",
     "ndtr",
     "ndtri",
+    "owens_t",
     "poch",
     "polygamma",
     "rel_entr",
+    "sici",
     "softmax",
     "spence",
+    "sph_harm_y",
+    "wofz",
     "xlog1py",
     "xlogy",
     "zeta",

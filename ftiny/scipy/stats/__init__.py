@@ -1,4 +1,4 @@
-"""`ftiny.scipy.stats`: densities and distribution functions, with the names and signatures of `jax.scipy.stats`.
+"""`ftiny.scipy.stats`: densities, distribution functions, statistics, with names and signatures of `jax.scipy.stats`.
 
 Input: arrays that broadcast against each other. Output: an array of the broadcast shape:
 
@@ -7,7 +7,8 @@ Input: arrays that broadcast against each other. Output: an array of the broadca
 
 A distribution is a namespace with functions `logpdf`, `pdf` (of whole numbers `logpmf`, `pmf`), `cdf`, `logcdf`, `sf`,
 `logsf`, `ppf`, `isf`, as far as JAX has them. The rooms: `continuous`, `discrete` (with the ones of several variables),
-and `building`, which makes the namespaces from the formulas.
+and `building`, which makes the namespaces from the formulas. `samples` has statistics of samples, `kernel_density`
+the normal distribution of vectors and density estimates.
 """
 
 from ftiny.scipy.stats.continuous import (
@@ -30,6 +31,8 @@ from ftiny.scipy.stats.continuous import (
     wrapcauchy,
 )
 from ftiny.scipy.stats.discrete import bernoulli, betabinom, binom, dirichlet, geom, multinomial, nbinom, poisson
+from ftiny.scipy.stats.kernel_density import gaussian_kde, multivariate_normal
+from ftiny.scipy.stats.samples import mode, rankdata, sem
 
 __all__ = [
     "bernoulli",
@@ -41,17 +44,22 @@ __all__ = [
     "dirichlet",
     "expon",
     "gamma",
+    "gaussian_kde",
     "gennorm",
     "geom",
     "gumbel_l",
     "gumbel_r",
     "laplace",
     "logistic",
+    "mode",
     "multinomial",
+    "multivariate_normal",
     "nbinom",
     "norm",
     "pareto",
     "poisson",
+    "rankdata",
+    "sem",
     "t",
     "truncnorm",
     "uniform",
