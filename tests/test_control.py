@@ -201,6 +201,13 @@ def test_only_one_branch_runs():
 def test_map():
     agree(lambda m: lambda xs: m.lax.map(lambda x: (m.np.sum(x) * x, x[0]), xs), XS)
     agree(lambda m: m.jacrev(lambda xs: m.lax.map(lambda x: m.np.sum(x) * x, xs)), XS)
+    for size in (1, 2, 5, 100):
+        agree(lambda m, size=size: lambda xs: m.lax.map(lambda x: (m.np.sum(x) * x, x[0]), xs, batch_size=size), XS)
+    agree(lambda m: m.jacrev(lambda xs: m.lax.map(lambda x: m.np.sum(x) * x, xs, batch_size=2)), XS)
+    with pytest.raises(errors.ArgumentError, match="batch_size must be a positive integer, not 0"):
+        ftiny.lax.map(lambda x: x, XS, batch_size=0)
+    with pytest.raises(errors.ShapeError, match="leading axes of xs"):
+        ftiny.lax.map(lambda x: x, (XS, XS[1:]), batch_size=2)
 
 
 # ---- all together ---------------------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ from ftiny.transforms.programs import (
     transpose_program,
 )
 from ftiny.transforms.scan import _as_carry, _carry_fixpoint, scan, stage_loop_body
-from ftiny.transforms.vmap import move_to
+from ftiny.transforms.vmap import move_to, vmap
 
 __all__ = ["cond", "fori_loop", "map", "scan", "switch", "while_loop"]
 
@@ -249,14 +249,35 @@ def fori_loop(lower, upper, body: Callable, init, unroll: int = 1):
     )[2]
 
 
-def map(function: Callable, xs):  # noqa: A001
-    """`function` of every slice of `xs` along its leading axis, one after the other (`vmap` does all at once)."""
+def map(function: Callable, xs, *, batch_size: int | None = None):  # noqa: A001
+    """`function` of every slice of `xs` along its leading axis, one after the other (`vmap` does all at once).
 
-    @functools.wraps(function)
-    def step(carry, x):
-        return carry, function(x)
+    With `batch_size` that many are done at a time by `vmap`, and those that are left over together: so the memory is
+    that of one batch. Raises `ArgumentError` for a batch size that is no positive integer.
+    """
+    if batch_size is None:
 
-    return scan(step, None, xs)[1]
+        @functools.wraps(function)
+        def step(carry, x):
+            return carry, function(x)
+
+        return scan(step, None, xs)[1]
+    if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+        raise ArgumentError(located(f"map: batch_size must be a positive integer, not {batch_size!r}"))
+    check_leaves("map", (xs,))
+    counts = {core.get_aval(x).shape[:1] for x in tree.leaves(xs)}
+    if len(counts) != 1 or counts == {()}:
+        raise ShapeError(located(f"map: the leading axes of xs must have one length, but they are {sorted(counts)}"))
+    ((count,),) = counts
+    whole = count - count % batch_size
+    vectorized, parts = vmap(function), []
+    if whole:
+        rows = (whole // batch_size, batch_size)
+        first = tree.map(lambda x: primitives.reshape(x[:whole], (*rows, *x.shape[1:])), xs)
+        parts.append(tree.map(lambda y: primitives.reshape(y, (whole, *y.shape[2:])), map(vectorized, first)))
+    if whole < count or not count:
+        parts.append(vectorized(tree.map(lambda x: x[whole:], xs)))
+    return parts[0] if len(parts) == 1 else tree.map(lambda y, z: primitives.concatenate(y, z, axis=0), *parts)
 
 
 # ---- cond ---------------------------------------------------------------------------------------------------------

@@ -72,7 +72,7 @@ class Entry:
             executable = self.executables[device] = executable_for(self.program, device, self.donated)
         if self.donated:
             results = executable.run(memories, self.donated)
-            self._mark_deleted(leaves, memories, results)
+            self._delete_donated(leaves)
         else:
             results = executable.run(memories)
         if self.repeated is None:
@@ -83,14 +83,13 @@ class Entry:
             self.out_structure, [Array(a, memory, None, bound) for a, memory in zip(self.out_avals, results)]
         )
 
-    def _mark_deleted(self, leaves: Sequence, memories: Sequence, results: Sequence) -> None:
-        """Donated arrays whose memory now holds a result can not be used any more."""
-        reused = {id(memory) for memory in results}
+    def _delete_donated(self, leaves: Sequence) -> None:
+        """Donated arrays can not be used any more, whether a result took their memory or not: which ones it takes
+        depends on sizes and devices, and a program should not."""
         for position in self.donated:
-            if id(memories[position]) in reused:
-                x = leaves[position - len(self.consts)]
-                if type(x) is Array:
-                    x.delete()
+            x = leaves[position - len(self.consts)]
+            if type(x) is Array:
+                x.delete()
 
 
 class Jitted:
@@ -298,8 +297,8 @@ def jit(
         static_argnums, static_argnames: positional arguments or names that are Python values for the function; they
             must be hashable, and each new value is traced anew. A positional argument named by static_argnums and a
             keyword with its name are the same argument.
-        donate_argnums, donate_argnames: arguments whose memory the program may reuse for its results. An array whose
-            memory was reused can not be used again.
+        donate_argnums, donate_argnames: arguments whose memory the program may reuse for its results. These arrays can
+            not be used again.
         inline: leave the function's equations in an enclosing program, instead of one `call` equation. The compiled
             program is the same; only what is printed differs.
         name: what the program is called in logs (default: the function's name).
