@@ -60,7 +60,7 @@ __version__ = "0.1.0"
 # Names that JAX has for the same things.
 remat, jacobian = checkpoint, jacrev
 
-_LAZY = ("data", "io", "lax", "nn", "optimizers", "random", "scipy", "stax", "tree_util")
+_LAZY = ("data", "flatten_util", "io", "lax", "nn", "optimizers", "random", "scipy", "stax", "tree_util")
 
 __all__ = [
     "Array", "ShapeDtypeStruct", "block_until_ready", "check_jaxpr", "checkpoint", "checkpoint_name",
