@@ -36,7 +36,7 @@ if has table; then
   python3 benchmarks/table.py "$OUT/table.md" "$OUT"/{ftiny,jax,torch}.json
 fi
 if has fuzz; then
-  timeout 300 python3 tests/random_programs.py --device cuda --seeds 0:2000 --jobs "$JOBS" >"$OUT/fuzz.txt" 2>&1 || status=1
+  timeout 600 python3 -m ftiny fuzz --device cuda --against jax --seeds 0:2000 --jobs "$JOBS" >"$OUT/fuzz.txt" 2>&1 || status=1
   tail -15 "$OUT/fuzz.txt"
 fi
 exit $status
