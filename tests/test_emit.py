@@ -3,6 +3,7 @@ PoCL against numpy; the walls on PoCL; CUDA text through NVRTC; softmax's text i
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import ml_dtypes
@@ -232,9 +233,11 @@ def test_walls_on_pocl(name: str, target: str) -> None:
 
 
 @pytest.mark.parametrize("shape, axes", [((1000,), (0,)), ((40, 77), (0, 1)), ((40, 77), (0,)), ((40, 77), (1,)),
-                                         ((3, 50, 7), (1,)), ((200_003,), (0,)), ((129, 1025), (0, 1))])
+                                         ((3, 50, 7), (1,)), ((200_003,), (0,)), ((129, 1025), (0, 1)),
+                                         ((2, 2, 4, 4, 4), (0, 1, 2, 3, 4)), ((3, 2, 4, 9, 5), (0, 2, 3, 4))])
 @pytest.mark.parametrize("op", ["add", "maximum"])
-@pytest.mark.parametrize("capabilities", [CPU, GPU], ids=["vectors", "threads"])
+@pytest.mark.parametrize("capabilities", [CPU, GPU, replace(CPU, compute_units=64), replace(GPU, compute_units=132)],
+                         ids=["vectors", "threads", "many cores", "many blocks"])
 def test_reductions(shape: tuple, axes: tuple, op: str, capabilities) -> None:
     rng = np.random.default_rng(8)
     data = rng.integers(-99, 99, shape).astype(np.float32)

@@ -262,3 +262,18 @@ def test_arrays_from_text_and_iterators():
     )
     with fnp.printoptions(precision=2):
         assert fnp.array_str(np.float32([1 / 3])) == "[0.33]"
+
+
+def test_derivatives_of_sinc_near_zero():
+    """Where the quotient sin(a) / a cancels: both precisions, both sides of the switch to the series."""
+    for dtype, tolerance in ((np.float32, 1e-6), (np.float64, 1e-13)):
+        x = np.array([0.0, 1e-6, 3e-4, 0.01, 0.15, 0.1591, 0.1592, 0.3, -0.02, 2.5], dtype)
+        a = np.pi * x.astype(np.longdouble)
+        safe = np.where(a == 0, 1, a)
+        value = np.where(a == 0, 1, np.sin(safe) / safe)
+        exact = np.where(np.abs(a) < 0.1, -a / 3 + a**3 / 30 - a**5 / 840 + a**7 / 45360,
+                         (np.cos(safe) - value) / safe) * np.pi
+        np.testing.assert_allclose(fnp.sinc(x), value.astype(dtype), rtol=4 * tolerance)
+        slope = ftiny.vmap(ftiny.grad(fnp.sinc))(x)
+        np.testing.assert_allclose(slope, exact.astype(dtype), rtol=50 * tolerance, atol=1e-20)
+    assert float(ftiny.grad(ftiny.grad(fnp.sinc))(0.0)) == pytest.approx(-np.pi**2 / 3, rel=1e-6)

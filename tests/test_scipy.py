@@ -290,3 +290,13 @@ def test_messages_of_the_newer_functions():
     ):
         with pytest.raises(error, match=text):
             call()
+
+
+def test_bessel_functions_are_smooth_at_zero(every_device):
+    """i0' = i1 and i1' = i0 - i1 / x at and around 0, where e^|x| has a corner that the other factor cancels."""
+    x = np.array([-1e-3, 0.0, 1e-3, 0.7], np.float32)
+    for function in (special.i0, ftiny.numpy.i0):
+        slope = ftiny.jit(ftiny.vmap(ftiny.grad(function)))
+        np.testing.assert_allclose(slope(x), [-5e-4, 0.0, 5e-4, special.i1(np.float32(0.7))], rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(ftiny.grad(special.i1)(np.float32(0)), 0.5, rtol=1e-6)
+    np.testing.assert_allclose(ftiny.grad(ftiny.grad(special.i0))(np.float32(0)), 0.5, rtol=1e-6)

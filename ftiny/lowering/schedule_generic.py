@@ -32,7 +32,7 @@ from ftiny.lowering.kernel import (
     stmt_exprs,
     walk,
 )
-from ftiny.lowering.loops import Fold, LoopNest, Stage, Value, Write, stage_roots, writes_of
+from ftiny.lowering.loops import Fold, LoopNest, Stage, Value, Write, check_nest, stage_roots, writes_of
 from ftiny.lowering.schedule import Phase, Scheduled, accesses_of, parameter, traffic
 from ftiny.lowering.schedule_body import Body, Converter, Names, Place
 from ftiny.lowering.schedule_merge import merge_local, merged_nest
@@ -118,6 +118,7 @@ def points_kernel(context: Context, stages: tuple[Stage, ...]) -> None:
         for value in partials:
             context.add_scratch(value)
         for part in (first, second):
+            check_nest(part)
             points_kernel(Context(part, context.capabilities, context.scratch, context.kernels), part.stages)
         return
     scan = cut_scan(context, stages)

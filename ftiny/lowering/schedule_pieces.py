@@ -43,7 +43,7 @@ def cut_fold(context: Context, stages: tuple[Stage, ...]) -> tuple[LoopNest, Loo
         return None
     length = -(-cut.extent // count)
     count = cut.extent // length
-    piece, run = Axis("piece", count), Axis(f"{cut.name}.run", length)
+    piece, run = Axis(_new_axis("piece", nest), count), Axis(f"{cut.name}.run", length)
     position = axis_expr(piece) * length + axis_expr(run)
     # Where the second nest's threads read along the pieces (a GPU), those lie side by side.
     order = (piece, *nest.grid) if context.cpu else (*nest.grid, piece)
@@ -77,6 +77,12 @@ def cut_scan(context: Context, stages: tuple[Stage, ...]) -> tuple[LoopNest, Fol
     moved = Fold((), (piece, run), fold.state, fold.init, tuple(substitute(fold.step, mapping)), fold.combine, (),
                  "look_back", tuple(moved_write(w, mapping) for w in fold.emit), fold.reverse)
     return LoopNest(nest.name, (*nest.grid, piece), nest.arguments, nest.values, (moved,), nest.equations), moved
+
+
+def _new_axis(name: str, nest: LoopNest) -> str:
+    """A name that no axis of the grid has: a nest of pieces may be cut again."""
+    taken = {a.name for a in nest.grid}
+    return next(found for found in (name, *(f"{name}{k}" for k in range(1, len(taken) + 2))) if found not in taken)
 
 
 def _only_fold(stages: tuple[Stage, ...]) -> tuple[Fold, tuple[Map, ...]] | None:

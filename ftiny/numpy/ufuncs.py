@@ -501,11 +501,14 @@ def sinc(x, /):
     """Elementwise sin(pi x) / (pi x), and 1 at zero."""
     (x,) = promote("sinc", x, inexact=True)
     angle = primitives.mul(x, constant_like(x, math.pi))
-    at_zero = equal(x, 0)
-    safe = _select(at_zero, constant_like(x, 1), angle)
-    # Near zero the series keeps every derivative right where the quotient would give 0 / 0.
-    series = subtract(1, divide(multiply(angle, angle), 6))
-    return _select(at_zero, series, primitives.div(primitives.math(safe, fn="sin"), safe))
+    small = less(primitives.math(angle, fn="abs"), 0.5)
+    safe = _select(small, constant_like(x, 1), angle)
+    # Near zero the derivatives of the quotient cancel: sin a / a = sum of (-1)^k a^2k / (2k + 1)!, of which 9 terms are
+    # float64's precision at 1/2.
+    square, series = multiply(angle, angle), constant_like(x, 1 / math.factorial(17))
+    for k in range(7, -1, -1):
+        series = add(multiply(series, square), (-1) ** k / math.factorial(2 * k + 1))
+    return _select(small, series, primitives.div(primitives.math(safe, fn="sin"), safe))
 
 
 # ---- extrema ---------------------------------------------------------------------------------------------------

@@ -98,4 +98,5 @@ def i0(x):
 
     (x,) = promote("i0", x, inexact=True)
     require_kind("i0", x, ("float",))
-    return ufuncs.multiply(ufuncs.exp(ufuncs.abs(x)), bessel_i0e(x))
+    # |x| as x sign(x), whose derivative at 0 is 0: it must cancel that of `bessel_i0e` there.
+    return ufuncs.multiply(ufuncs.exp(ufuncs.multiply(x, ufuncs.sign(x))), bessel_i0e(x))
