@@ -277,3 +277,26 @@ def test_derivatives_of_sinc_near_zero():
         slope = ftiny.vmap(ftiny.grad(fnp.sinc))(x)
         np.testing.assert_allclose(slope, exact.astype(dtype), rtol=50 * tolerance, atol=1e-20)
     assert float(ftiny.grad(ftiny.grad(fnp.sinc))(0.0)) == pytest.approx(-np.pi**2 / 3, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "optimize", ["auto", "optimal", "greedy", False, True, [(1, 2), (0, 2), (0, 1)], [(0, 1, 3), (0, 1)]]
+)
+def test_orders_of_einsum(optimize):
+    """Any order of the products gives numpy's result."""
+    rng = np.random.default_rng(0)
+    operands = [rng.normal(size=shape) for shape in ((3, 4), (4, 5), (5, 2), (2, 3))]
+    for text in ("ij,jk,kl,lm->im", "ij,jk,kl,li->", "ij,jk,kl,lm->jl"):
+        found = fnp.einsum(text, *operands, optimize=optimize)
+        np.testing.assert_allclose(found, np.einsum(text, *operands), rtol=1e-12)
+    steps, _ = fnp.einsum_path("ij,jk,kl,lm->im", *operands, optimize=optimize)
+    assert len(steps) == 3 and all(len(step) == 2 for step in steps)
+
+
+def test_einsum_multiplies_in_a_good_order():
+    """A chain whose good order is from the right: 3 contractions, none with the large square."""
+    a, b = np.ones((64, 64), np.float32), np.ones((64, 1), np.float32)
+    program = str(ftiny.make_jaxpr(lambda *xs: fnp.einsum("ij,jk,kl,lm->im", *xs))(a, a, a, b))
+    assert program.count("contract") == 3 and "f32[64,64] = contract" not in program
+    with pytest.raises(ArgumentError, match="strategy of opt_einsum.*not 'best'"):
+        fnp.einsum("ij,jk,kl->il", a, a, a, optimize="best")

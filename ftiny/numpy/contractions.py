@@ -11,10 +11,9 @@ elementwise product where nothing is summed:
 
 from __future__ import annotations
 
-import itertools
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from ftiny import core, dtypes, primitives
 from ftiny.contraction import Direct, make_spec
@@ -282,12 +281,13 @@ def cross(x, y, axis: int = -1):
 # ---- sums of products of many ----------------------------------------------------------------------------------
 
 
-def einsum(subscripts: str, *operands, precision=None, preferred_element_type=None):
+def einsum(subscripts: str, *operands, optimize="auto", precision=None, preferred_element_type=None):
     """Sums of products in index notation: `einsum("bij,bjk->bik", x, y)`.
 
     An index that is not right of the arrow is summed; without an arrow, those that occur once are kept, in alphabetical
-    order. `...` stands for axes that broadcast; an index twice in one term takes the diagonal. Of more than two
-    operands, the pair with the smallest product is always multiplied first.
+    order. `...` stands for axes that broadcast; an index twice in one term takes the diagonal. More than two operands
+    are multiplied in the order that opt_einsum finds (Smith and Gray, 2018): `optimize` is one of its strategies
+    ('auto', 'optimal', 'greedy', ...), False for left to right, or the steps of `einsum_path`.
     """
     if not isinstance(subscripts, str):
         raise ArgumentError(located("einsum: the first argument must be a string like 'ij,jk->ik'"))
@@ -295,19 +295,19 @@ def einsum(subscripts: str, *operands, precision=None, preferred_element_type=No
     terms, out = _parse_subscripts(subscripts, operands)
     parts = [_take_diagonals(asarray(x), list(term)) for x, term in zip(operands, terms)]
     dtype = dtypes.result_type(*operands) if preferred_element_type is None else dtypes.dtype(preferred_element_type)
+    if len(parts) == 1:
+        ((x, names),) = parts
+        x, names = _sum_alone(asarray(convert(x, dtype)), names, set(out))
+        return transpose(x, [names.index(name) for name in out])
     sizes = _sizes([x for x, _ in parts], [names for _, names in parts])
-    while len(parts) > 2:
-        i, j = _cheapest_pair([names for _, names in parts], out, sizes)
+    for i, j in _pairs([names for _, names in parts], out, sizes, optimize):
         (x, left), (y, right) = parts[i], parts[j]
         rest = [part for k, part in enumerate(parts) if k not in (i, j)]
+        if not rest:
+            return product(x, y, left, right, out, precision=precision, dtype=dtype)
         kept = _kept(left, right, [names for _, names in rest], out)
         parts = [*rest, (product(x, y, left, right, kept, precision=precision), kept)]
-    if len(parts) == 2:
-        (x, left), (y, right) = parts
-        return product(x, y, left, right, out, precision=precision, dtype=dtype)
-    ((x, names),) = parts
-    x, names = _sum_alone(asarray(convert(x, dtype)), names, set(out))
-    return transpose(x, [names.index(name) for name in out])
+    raise ArgumentError(located(f"einsum {subscripts!r}: the steps {optimize} leave {len(parts)} terms unmultiplied"))
 
 
 def _kept(left: list, right: list, rest: list[list], out: list) -> list:
@@ -316,8 +316,8 @@ def _kept(left: list, right: list, rest: list[list], out: list) -> list:
     return [name for name in dict.fromkeys([*left, *right]) if name in needed]
 
 
-def einsum_path(subscripts: str, /, *operands) -> tuple[list[tuple[int, ...]], str]:
-    """(steps, text): the order in which `einsum` multiplies its operands.
+def einsum_path(subscripts: str, /, *operands, optimize="auto") -> tuple[list[tuple[int, ...]], str]:
+    """(steps, text): the order in which `einsum` multiplies its operands with this `optimize`.
 
     A step names the terms that are multiplied by their places in the list of terms; their product goes to the end of
     the list. The text says the same with the index names and the number of multiplications.
@@ -331,8 +331,7 @@ def einsum_path(subscripts: str, /, *operands) -> tuple[list[tuple[int, ...]], s
     label = lambda names: "".join(name if isinstance(name, str) else "." for name in names)
     steps: list[tuple[int, ...]] = []
     lines = [f"einsum {subscripts!r}"]
-    while len(terms) > 1:
-        i, j = _cheapest_pair(terms, out, sizes)
+    for i, j in _pairs(terms, out, sizes, optimize) if len(terms) > 1 else ():
         rest = [names for k, names in enumerate(terms) if k not in (i, j)]
         kept = _kept(terms[i], terms[j], rest, out) if rest else out
         work = math.prod(sizes[name] for name in {*terms[i], *terms[j]})
@@ -387,16 +386,31 @@ def _take_diagonals(x, names: list):
     return x, names
 
 
-def _cheapest_pair(terms: list[list], out: list, sizes: dict) -> tuple[int, int]:
-    """The two terms whose product has the fewest elements, after summing what no other term needs."""
+def _pairs(terms: list[list], out: list, sizes: dict, optimize) -> Iterator[tuple[int, int]]:
+    """Which two terms are multiplied next, by their places in the list; their product goes to its end."""
+    if len(terms) == 2:
+        yield 0, 1
+        return
+    import opt_einsum  # here, because few programs need it and importing it takes a while
 
-    def cost(pair):
-        i, j = pair
-        needed = {*out, *(n for k, names in enumerate(terms) if k not in pair for n in names)}
-        joined = {*terms[i], *terms[j]}
-        return math.prod(sizes[n] for n in joined & needed), math.prod(sizes[n] for n in joined)
-
-    return min(itertools.combinations(range(len(terms)), 2), key=cost)
+    symbols = {name: opt_einsum.get_symbol(k) for k, name in enumerate(sizes)}
+    spelled = ["".join(symbols[name] for name in names) for names in (*terms, out)]
+    shapes = [tuple(sizes[name] for name in names) for names in terms]
+    try:
+        path, _ = opt_einsum.contract_path(
+            f"{','.join(spelled[:-1])}->{spelled[-1]}", *shapes, shapes=True, optimize=optimize
+        )
+    except (KeyError, TypeError, ValueError) as problem:
+        raise ArgumentError(located(
+            f"einsum: optimize must be a strategy of opt_einsum ('auto', 'optimal', 'greedy', ...), False or the steps "
+            f"of einsum_path, not {optimize!r} ({problem})")) from problem
+    count = len(terms)
+    for step in path:
+        # A step of several terms multiplies them from the left: the product is last, those before it have moved up.
+        first, *others = sorted(step)
+        for done, other in enumerate(others):
+            yield (first, other) if not done else (other - 1 - done, count - 1)
+            count -= 1
 
 
 # ---- one-dimensional convolution -------------------------------------------------------------------------------
