@@ -202,6 +202,12 @@ row(
 row("numpy.pad", "f32[2,3]; i32[3]", lambda m, x: m.numpy.pad(x, 1))
 for mode in ("edge", "reflect", "symmetric", "wrap"):
     row(f"numpy.pad:{mode}", "f32[3,4]", lambda m, x, mode=mode: m.numpy.pad(x, ((1, 2), (0, 1)), mode=mode))
+for mode in ("maximum", "minimum", "mean", "linear_ramp"):
+    row(f"numpy.pad:{mode}", "f32[3,4]", lambda m, x, mode=mode: m.numpy.pad(x, ((1, 2), (0, 3)), mode=mode))
+row("numpy.pad:stat_length", "f32[5,4]; i32[6,3]",
+    lambda m, x: m.numpy.pad(x, ((1, 2), (0, 3)), mode="mean", stat_length=((2, 3), (1, 2))))
+row("numpy.pad:end_values", "f32[5,4]",
+    lambda m, x: m.numpy.pad(x, 2, mode="linear_ramp", end_values=((1, 2), (-1, 3))))
 row("numpy.resize", "f32[2,3]", lambda m, x: m.numpy.resize(x, (3, 4)))
 row(
     "numpy.astype",

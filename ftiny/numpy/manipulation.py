@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -520,11 +521,18 @@ def _repeat_positions(repeats, n: int, length: int | None):
     return sum_of(ufuncs.greater_equal(places, ends), axis=1, dtype=dtypes.int32)
 
 
-def pad(x, pad_width, mode: str = "constant", constant_values=0):
+_STATISTICS = {"maximum": "max", "minimum": "min", "mean": "mean", "median": "median"}
+
+
+def pad(x, pad_width, mode: str = "constant", constant_values=0, *, end_values=0, stat_length=None):
     """`x` with elements added at the ends of its axes.
 
     `pad_width` is a number, a pair (before, after), or a pair per axis. Modes: 'constant', 'edge', 'reflect',
-    'symmetric', 'wrap', 'empty'. `constant_values` may be a pair or a pair per axis too.
+    'symmetric', 'wrap', 'empty'; 'maximum', 'minimum', 'mean' and 'median' of the axis, or of the `stat_length`
+    elements next to the end; 'linear_ramp', from the edge to `end_values`. `constant_values`, `end_values` and
+    `stat_length` may be pairs or a pair per axis too. Axes are padded one after the other, as in numpy.
+
+    Raises `ArgumentError` for another mode or a negative width, `ShapeError` where there is nothing to pad with.
     """
     check_array("pad", x)
     ndim = len(shape_of(x))
@@ -533,13 +541,52 @@ def pad(x, pad_width, mode: str = "constant", constant_values=0):
         raise ArgumentError(located(f"pad: widths must not be negative, but pad_width is {pad_width}"))
     if mode in ("constant", "empty"):
         return _pad_constant(x, widths, constant_values)
-    if mode not in ("edge", "reflect", "symmetric", "wrap"):
+    modes = ("edge", "reflect", "symmetric", "wrap", "linear_ramp", *_STATISTICS)
+    if mode not in modes:
         raise ArgumentError(
-            located(f"pad: mode must be 'constant', 'edge', 'reflect', 'symmetric' or 'wrap', not {mode!r}")
+            located(f"pad: mode must be 'constant', 'empty' or {', '.join(map(repr, modes))}, not {mode!r}")
         )
+    ends = np.broadcast_to(np.asarray(end_values), (ndim, 2))
+    lengths = np.broadcast_to(np.asarray(0 if stat_length is None else stat_length), (ndim, 2)).tolist()
     for axis, (low, high) in enumerate(widths):
-        x = _pad_axis(x, axis, low, high, mode)
+        if (low or high) and not shape_of(x)[axis]:
+            raise ShapeError(located(f"pad: axis {axis} has no elements to take the padding from; use mode='constant'"))
+        if mode in ("edge", "reflect", "symmetric", "wrap"):
+            x = _pad_axis(x, axis, low, high, mode)
+        elif low or high:
+            fill = partial(_ramp, ends=ends[axis]) if mode == "linear_ramp" else partial(
+                _statistic, mode=mode, lengths=lengths[axis], given=stat_length is not None)
+            sides = [fill(x, axis, side, width) for side, width in ((0, low), (1, high))]
+            x = concatenate([sides[0], x, sides[1]], axis)
     return x
+
+
+def _ramp(x, axis: int, side: int, width: int, ends):
+    """`width` elements that go evenly from the end value to the edge, without the edge."""
+    n = shape_of(x)[axis]
+    edge = slice_axis(x, axis, 0, 1) if side == 0 else slice_axis(x, axis, n - 1, n)
+    wide = dtype_of(x) if dtypes.is_inexact(dtype_of(x)) else dtypes.float32
+    steps = np.arange(width) / max(width, 1)
+    steps = (steps if side == 0 else steps[::-1]).reshape([-1 if a == axis else 1 for a in range(len(shape_of(x)))])
+    end, steps = scalar_literal(ends[side], wide), asarray(steps.astype(wide))
+    values = ufuncs.add(ufuncs.multiply(ufuncs.subtract(convert(edge, wide), end), steps), end)
+    return convert(values if wide == dtype_of(x) else ufuncs.floor(values), dtype_of(x))
+
+
+def _statistic(x, axis: int, side: int, width: int, mode: str, lengths, given: bool):
+    """`width` times the maximum, minimum, mean or median of the elements next to an end, or of all."""
+    from ftiny.numpy import reductions
+
+    n = shape_of(x)[axis]
+    count = min(lengths[side], n) if given else n
+    if count < 1:
+        raise ArgumentError(located(f"pad: stat_length must be at least 1, but it is {lengths[side]} on axis {axis}"))
+    part = slice_axis(x, axis, 0, count) if side == 0 else slice_axis(x, axis, n - count, n)
+    value = getattr(reductions, _STATISTICS[mode])(part, axis=axis, keepdims=True)
+    if not dtypes.is_inexact(dtype_of(x)) and mode in ("mean", "median"):
+        value = ufuncs.round(value)
+    shape = shape_of(x)
+    return materialize(convert(value, dtype_of(x)), (*shape[:axis], width, *shape[axis + 1 :]))
 
 
 def _pad_constant(x, widths: Sequence[Sequence[int]], values):
@@ -564,8 +611,6 @@ def _pad_axis(x, axis: int, low: int, high: int, mode: str):
     n = shape_of(x)[axis]
     if not low and not high:
         return x
-    if n == 0:
-        raise ShapeError(located(f"pad: axis {axis} has no elements to take the padding from; use mode='constant'"))
     where = np.pad(np.arange(n), (low, high), mode=mode)  # type: ignore[call-overload]
     pieces = []
     begin = 0
