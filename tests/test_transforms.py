@@ -371,6 +371,22 @@ def test_stop_gradient():
     agree(lambda m: m.jit(m.vmap(m.grad(lambda x: m.np.sum(m.lax.stop_gradient({"a": x * x})["a"] * x)))), ROWS)
 
 
+@pytest.mark.parametrize("outer", ["jvp", "grad"])
+@pytest.mark.parametrize("jitted", [False, True])
+def test_stop_gradient_stops_every_derivative(outer, jitted):
+    """A derivative of a derivative sees no tangent of what was stopped inside."""
+
+    def nested(m):
+        # Both arguments: the stopped one is traced by the inner derivative as well.
+        inner = m.grad(lambda a, b: m.np.sum(a * a * m.lax.stop_gradient(m.np.sin(b))), argnums=(0, 1))
+        inner = m.jit(inner) if jitted else inner
+        if outer == "grad":
+            return m.grad(lambda a, b: m.np.sum(inner(a, b)[0]), argnums=(0, 1))
+        return lambda a, b: m.jvp(inner, (a, b), (m.np.ones_like(a), m.np.cos(b)))
+
+    agree(nested, X, X + 1)
+
+
 # ---- checkpoint ---------------------------------------------------------------------------------------------------
 
 

@@ -512,7 +512,9 @@ class custom_vjp(_Custom):  # noqa: N801
 
 @functools.cache
 def _constant_rule() -> JvpRule:
-    return JvpRule("stop_gradient", lambda primals, tangents: (list(primals), [ZERO] * len(primals)), 0)
+    # The primals may carry tangents of a derivative further out, which are stopped as well.
+    rule = lambda primals, tangents: ([stop_gradient(x) for x in primals], [ZERO] * len(primals))
+    return JvpRule("stop_gradient", rule, 0)
 
 
 def stop_gradient(value):
