@@ -96,10 +96,10 @@ _loss("l2_loss", PAIR, lambda n, x, y: (x - y) ** 2 / 2)
 _loss("huber_loss", PAIR, _huber, smooth=False)
 _loss("log_cosh", PAIR, lambda n, x, y: n.log(n.cosh(x - y)))
 _loss("cosine_similarity", "f32[3,5] f32[3,5]; f32[7] f32[7]", _cosine)
-_loss("cosine_distance", "f32[3,5] f32[3,5]", lambda n, x, y: 1 - _cosine(n, x, y))
+_loss("cosine_distance", "f32[3,5] f32[3,5]; f32[7] f32[7]", lambda n, x, y: 1 - _cosine(n, x, y))
 _loss("sigmoid_binary_cross_entropy", LOGITS, _binary)
 _loss("sigmoid_focal_loss", LOGITS, _focal)
-_loss("hinge_loss", "f32[3,5] f32[3,5]", lambda n, x, y: n.maximum(0, 1 - x * y), smooth=False)
+_loss("hinge_loss", "f32[3,5] f32[3,5]; f32[7] f32[7]", lambda n, x, y: n.maximum(0, 1 - x * y), smooth=False)
 _loss("softmax_cross_entropy", LOGITS, lambda n, x, y: -n.sum(y * _log_softmax(n, x), -1))
 _loss(
     "softmax_cross_entropy_with_integer_labels",

@@ -233,6 +233,7 @@ def all_rows() -> tuple[Row, ...]:
     import op_rows_more  # noqa: F401
     import op_rows_nn  # noqa: F401
     import op_rows_numpy  # noqa: F401
+    import op_rows_second  # noqa: F401
     import op_rows_special  # noqa: F401
 
     _add_families()

@@ -13,6 +13,7 @@ import ml_dtypes
 import numpy as np
 import oracle
 import pytest
+from argument_patterns import few
 from op_table import Row, Sample, all_rows
 
 ROWS = all_rows()
@@ -341,6 +342,12 @@ PLACES = {
     "scipy_linalg": lambda library: library.scipy.linalg,
     "special": lambda library: library.scipy.special,
 }
+
+
+def test_functions_are_compared_on_two_patterns():
+    """Counted, not declared: what the rows call each public function with."""
+    short, total = few()
+    assert not short, f"of {total} functions these are called in one way only: {short}"
 
 
 @pytest.mark.parametrize("module", NOT_ROWS)

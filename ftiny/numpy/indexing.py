@@ -694,16 +694,26 @@ def argwhere(x, *, size: int | None = None, fill_value=None):
     return stack(list(nonzero(x, size=size, fill_value=fill_value)), axis=-1)
 
 
-def extract(condition, x):
-    """The elements of `x` where the condition (concrete) is true, in one row."""
-    return compress(ravel(asarray(condition)), ravel(asarray(x)), axis=0)
+def extract(condition, x, *, size: int | None = None, fill_value=0):
+    """The elements of `x` where the condition is true, in one row; see `compress`."""
+    return compress(ravel(asarray(condition)), ravel(asarray(x)), axis=0, size=size, fill_value=fill_value)
 
 
-def compress(condition, x, axis: int | None = None):
-    """The slices of `x` along `axis` at which the vector `condition` (concrete) is true."""
+def compress(condition, x, axis: int | None = None, *, size: int | None = None, fill_value=0):
+    """The slices of `x` along `axis` (None: of its elements in one row) at which the vector `condition` is true.
+
+    With `size` the first so many of them, filled up with `fill_value`; without it the condition must be concrete.
+    Raises `TracerError` for a traced condition without `size`, `IndexOutOfBoundsError` where a condition longer than
+    the axis is true behind its end.
+    """
+    check_array("compress", x)
     if axis is None:
         x, axis = ravel(asarray(x)), 0
-    return take(x, np.flatnonzero(np.asarray(condition)).astype(np.int32), axis)
+    if size is None:
+        return take(x, flatnonzero(condition), axis)
+    nowhere = shape_of(x)[canonical_axis(axis, len(shape_of(x)), "compress")]
+    places = flatnonzero(condition, size=size, fill_value=nowhere)
+    return take(x, places, axis, mode="fill", fill_value=fill_value)
 
 
 # ---- index arithmetic ------------------------------------------------------------------------------------------
