@@ -112,7 +112,7 @@ second("numpy.polyval", "f32[3] f32[2,2]", lambda m, p, x: m.numpy.polyval(p, x)
 second("numpy.put_along_axis", "f32[4,3] i32[1,3]<4 f32[1,3]",
        lambda m, x, i, v: m.numpy.put_along_axis(x, i, v, axis=0, **({"inplace": False} if m.is_jax else {})))
 second("numpy.ravel_multi_index", "i32[5] i32[5]", lambda m, *i: m.numpy.ravel_multi_index(i, (3, 4), mode="wrap"))
-second("numpy.resize", "f32[2,3]", lambda m, x: m.numpy.resize(x, (2, 2)))
+second("numpy.resize", "f32[2,3]; i32[0]", lambda m, x: m.numpy.resize(x, (2, 2)))
 second("numpy.select", "i32[5]", lambda m, x: m.numpy.select([x > 2, x < 0], [x, -x], default=7))
 second("numpy.tensordot", "f32[3,4] f32[4,2]", lambda m, x, y: m.numpy.tensordot(x, y, axes=1))
 second("numpy.top_k", "i32[2,6]", lambda m, x: m.numpy.top_k(x, 2), jax=lambda m, x: m.lax.top_k(x, 2))

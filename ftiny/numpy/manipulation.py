@@ -631,12 +631,12 @@ def _pad_axis(x, axis: int, low: int, high: int, mode: str):
 
 
 def resize(x, new_shape):
-    """The elements of `x`, repeated or cut as often as it takes to fill `new_shape`."""
+    """The elements of `x`, repeated or cut as often as it takes to fill `new_shape`; zeros if there are none."""
     shape = canonical_shape(new_shape, "resize")
     row = ravel(x)
     size, have = math.prod(shape), shape_of(row)[0]
-    if size and not have:
-        raise ShapeError(located("resize: an array without elements cannot be repeated"))
+    if not have:  # nothing to repeat: zeros, as in numpy
+        return materialize(scalar_literal(0, dtype_of(row)), shape)
     if size > have:
         row = tile(row, -(-size // have))
     return reshape(slice_axis(row, 0, 0, size), shape)
