@@ -9,14 +9,14 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-import oracle
 import pytest
-import random_programs
 from compiling import conv_arguments, conv_step, mlp_arguments, mlp_step
 from test_ops import BY_NAME, COMPILED, compiled_cases
 
 import ftiny
 from ftiny import tree
+from ftiny.fuzz import checking, libraries
+from ftiny.fuzz.programs import generate
 from ftiny.lowering import nvrtc
 from ftiny.lowering.compiler import Compiler
 from ftiny.lowering.device import Capabilities
@@ -71,8 +71,8 @@ def test_operations(start):
 def test_random_programs(start):
     """Random programs with their gradients."""
     for seed in range(start, start + 20):
-        program = random_programs.generate(seed)
-        check_compiles(random_programs.values_and_gradients(program, oracle.ftiny_library()), *program.arguments())
+        program = generate(seed)
+        check_compiles(checking.function(program, libraries.ftiny_library()), *program.arguments())
 
 
 @pytest.mark.parametrize(

@@ -9,58 +9,21 @@ from __future__ import annotations
 import math
 import re
 import sys
-from functools import cache
-from pathlib import Path
-from types import ModuleType
 
 import numpy as np
-import oracle  # noqa: F401  (sets the environment of jax before it is imported)
 import pytest
+from example_modules import assert_same, load, with_imports_of_jax
 
 import ftiny
-
-EXAMPLES = Path(__file__).parent.parent / "examples"
-ELSEWHERE_IN_JAX = ("optimizers", "stax")
-
-
-def with_imports_of_jax(text: str) -> str:
-    """The source of an example with jax's names for ftiny's: the modules of `ELSEWHERE_IN_JAX` have another home."""
-
-    def change(line: re.Match) -> str:
-        names = line[1].split(", ")
-        lines = [f"from jax.example_libraries import {name}" for name in names if name in ELSEWHERE_IN_JAX]
-        rest = [name for name in names if name not in ELSEWHERE_IN_JAX]
-        return "\n".join([f"from jax import {', '.join(rest)}"] * bool(rest) + lines)
-
-    return re.sub(r"\bftiny\b", "jax", re.sub(r"^from ftiny import (.+)$", change, text, flags=re.MULTILINE))
-
-
-@cache
-def load(name: str, library: str) -> ModuleType:
-    """The example `name` as a module, on `library` "ftiny" or "jax"."""
-    path = EXAMPLES / f"{name}.py"
-    text = path.read_text(encoding="utf-8")
-    module = ModuleType(f"{name}_on_{library}")
-    code = compile(with_imports_of_jax(text) if library == "jax" else text, str(path), "exec")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(EXAMPLES))
-        exec(code, module.__dict__)
-    return module
 
 
 def on_both(name: str, program, *, rtol: float = 3e-4, atol: float = 3e-5):
     """Assert that `program(library, example)` is the same for the example and for its copy on jax; give it."""
     import jax
 
-    result = program(ftiny, load(name, "ftiny"))
-    ours = ftiny.tree.leaves(result)
-    theirs = jax.tree.leaves(program(jax, load(name, "jax")))
-    assert len(ours) == len(theirs) > 0
-    for x, y in zip(ours, theirs):
-        x, y = np.asarray(x), np.asarray(y)
-        assert (x.shape, x.dtype) == (y.shape, y.dtype)
-        assert np.all(np.isfinite(x))
-        np.testing.assert_allclose(x, y, rtol=rtol, atol=atol)
+    result = program(ftiny, load(name))
+    assert all(np.all(np.isfinite(np.asarray(x))) for x in ftiny.tree.leaves(result))
+    assert_same(result, program(jax, load(name, "jax")), rtol, atol)
     return result
 
 
@@ -70,7 +33,7 @@ def printed(opencl, capsys, monkeypatch):
 
     def run(name: str, *options: str) -> str:
         monkeypatch.setattr(sys, "argv", [f"{name}.py", *options, "--device", opencl])
-        load(name, "ftiny").main()
+        load(name).main()
         return capsys.readouterr().out
 
     return run
@@ -110,7 +73,7 @@ def test_the_gaussian_process_learns_the_noise(printed):
 
 def test_the_gaussian_process_predicts_as_the_formula_says(opencl):
     """Mean, variance and likelihood are those of inverse and determinant in float64."""
-    example = load("gaussian_process", "ftiny")
+    example = load("gaussian_process")
     params = {"amplitude": np.float32(0.3), "length": np.float32(-0.5), "noise": np.float32(-1.0)}
     with ftiny.device(opencl):
         x, y = example.make_data(ftiny.random.PRNGKey(1), 20)
@@ -199,7 +162,7 @@ def test_the_auto_encoder_learns(printed):
 
 def test_the_terms_of_the_bound():
     """The log-likelihood and the divergence are those of their definitions, in float64."""
-    example = load("vae", "ftiny")
+    example = load("vae")
     generator = np.random.default_rng(0)
     logits, pixels = generator.normal(size=(3, 8)), generator.integers(0, 2, (3, 8)).astype(float)
     p = 1 / (1 + np.exp(-logits))
@@ -325,7 +288,7 @@ def test_the_privacy_spent():
         ]
         return (steps * math.log(math.fsum(terms)) + math.log(1 / delta)) / (order - 1)
 
-    found = float(load("dp_sgd", "ftiny").epsilon(steps, rate, noise, delta, orders=32))
+    found = float(load("dp_sgd").epsilon(steps, rate, noise, delta, orders=32))
     assert abs(found - min(bound(order) for order in range(2, 32))) < 2e-3 * found
 
 

@@ -1,78 +1,26 @@
 """The examples that train a model: each learns in a few steps, and is the same in jax after changing its imports.
 
-`program(name)` imports an example as it is, `program_in_jax(name)` the same text with other import lines.
+`load(name)` imports an example as it is, `load(name, "jax")` the same text with other import lines.
 """
 
 from __future__ import annotations
 
-import re
 import sys
-from functools import cache, partial
-from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
-import oracle  # noqa: F401  (sets the environment of jax before it is imported)
 import pytest
+from example_modules import assert_same, load
 
 import ftiny
-
-EXAMPLES = Path(__file__).parent.parent / "examples"
-IN_EXAMPLE_LIBRARIES = ("optimizers", "stax")
-
-
-def imports_of_jax(text: str) -> str:
-    """The text of a program with its imports of ftiny changed to those of jax, and nothing else."""
-
-    def from_jax(line):
-        names = line[1].split(", ")
-        modules = ["jax.example_libraries" if name in IN_EXAMPLE_LIBRARIES else "jax" for name in names]
-        return "\n".join(f"from {module} import {name}" for module, name in zip(modules, names))
-
-    text = re.sub(r"^import ftiny$", "import jax as ftiny", text, flags=re.M)
-    text = re.sub(r"^import ftiny\.numpy as jnp$", "import jax.numpy as jnp", text, flags=re.M)
-    return re.sub(r"^from ftiny import (.*)$", from_jax, text, flags=re.M)
-
-
-def run_module(name: str, text: str) -> ModuleType:
-    """The text as a module."""
-    module = ModuleType(name)
-    sys.path.insert(0, str(EXAMPLES))  # for what the examples share
-    try:
-        exec(compile(text, str(EXAMPLES / f"{name}.py"), "exec"), module.__dict__)
-    finally:
-        sys.path.remove(str(EXAMPLES))
-    return module
-
-
-@cache
-def program(name: str) -> ModuleType:
-    """An example as it is."""
-    return run_module(name, (EXAMPLES / f"{name}.py").read_text())
-
-
-@cache
-def program_in_jax(name: str) -> ModuleType:
-    """An example with jax instead of ftiny."""
-    return run_module(name, imports_of_jax((EXAMPLES / f"{name}.py").read_text()))
-
-
-def assert_same(ours, theirs, rtol=1e-4, atol=1e-5):
-    """Two pytrees have the same leaves: shapes, dtypes, and values to the tolerance."""
-    import jax
-
-    ours, theirs = ftiny.tree.leaves(ours), jax.tree.leaves(theirs)
-    assert len(ours) == len(theirs)
-    for x, y in zip(map(np.asarray, ours), map(np.asarray, theirs)):
-        assert (x.shape, x.dtype) == (y.shape, y.dtype)
-        np.testing.assert_allclose(x, y, rtol=rtol, atol=atol)
 
 
 def assert_same_in_jax(name: str, make, *args, **tolerance):
     """`make(module)(*args)`, compiled, is the same for the example in ftiny and in jax; args hold numpy arrays."""
     import jax
 
-    ours, theirs = make(program(name)), make(program_in_jax(name))
+    ours, theirs = make(load(name)), make(load(name, "jax"))
     assert_same(ftiny.jit(ours)(*args), jax.jit(theirs)(*args), **tolerance)
 
 
@@ -115,7 +63,7 @@ def on_opencl(opencl):
 def test_program_runs(name, options, says, monkeypatch, capsys):
     """As a user starts it, for two steps on the interpreter."""
     monkeypatch.setattr(sys, "argv", [name, "--steps", "2", "--device", "numpy", *options.split()])
-    program(name).main()
+    load(name).main()
     output = capsys.readouterr().out
     assert output.startswith("device: numpy") and "step 2: " in output and says in output
 
@@ -125,14 +73,14 @@ def test_program_runs(name, options, says, monkeypatch, capsys):
 
 def test_resnet50_has_its_parameters():
     """25.6 million: the 25,557,032 of the paper's network, and a bias for each of 26,560 channels of convolutions."""
-    resnet50 = program("resnet50")
+    resnet50 = load("resnet50")
     init, _ = resnet50.resnet(1000)
     assert resnet50.parameter_count(init, (1, 224, 224, 3)) == 25_557_032 + 26_560
 
 
 def test_resnet50_learns():
     """A narrow network with one block a stage learns the direction of gratings."""
-    resnet50 = program("resnet50")
+    resnet50 = load("resnet50")
     init, predict = resnet50.resnet(4, width=8, blocks=(1, 1))
     optimizer = resnet50.optimizers.momentum(0.05, mass=0.9)
     state = optimizer[0](init(ftiny.random.PRNGKey(0), (16, 16, 16, 3))[1])
@@ -157,7 +105,7 @@ def test_resnet50_in_jax():
 
     key = np.array([0, 7], np.uint32)
     assert_same_in_jax("resnet50", images_and_parameters, key)
-    (images, labels), params = as_numpy(ftiny.jit(images_and_parameters(program("resnet50")))(key))
+    (images, labels), params = as_numpy(ftiny.jit(images_and_parameters(load("resnet50")))(key))
     params = random_like(params)
     assert_same_in_jax("resnet50", loss_and_gradient, params, images, labels, rtol=1e-3, atol=1e-4)
 
@@ -168,7 +116,7 @@ def test_resnet50_in_jax():
 @pytest.fixture
 def ode():
     """(parameters, start, times, targets) of a small problem; the times are not equally far apart."""
-    neural_ode = program("neural_ode")
+    neural_ode = load("neural_ode")
     params = as_numpy(neural_ode.init_network(ftiny.random.PRNGKey(3), (-1, 2))[1])
     generator = np.random.default_rng(0)
     start = generator.normal(size=(4, 2)).astype(np.float32)
@@ -187,7 +135,7 @@ def loss_and_gradients(neural_ode, odeint):
 
 def test_neural_ode_learns():
     """Pieces of the pendulum's path."""
-    neural_ode = program("neural_ode")
+    neural_ode = load("neural_ode")
     times = ftiny.numpy.linspace(0, 20, 200)
     follow = ftiny.jit(neural_ode.odeint, static_argnums=0)
     curve = follow(neural_ode.pendulum, ftiny.numpy.array([[2.5, 0.0]]), times, 0.2)[:, 0]
@@ -199,7 +147,7 @@ def test_neural_ode_learns():
 
 def test_neural_ode_solves_the_pendulum():
     """Without friction the energy stays; and a small swing has the period 2 pi."""
-    neural_ode = program("neural_ode")
+    neural_ode = load("neural_ode")
     times = np.array([0.0, 3.0, 2 * np.pi], np.float32)
     path = ftiny.jit(neural_ode.odeint, static_argnums=0)(
         neural_ode.pendulum, ftiny.numpy.array([[2.0, 0.5], [0.01, 0.0]]), times, 0.0)
@@ -211,7 +159,7 @@ def test_neural_ode_solves_the_pendulum():
 
 def test_neural_ode_adjoint_is_the_derivative(ode, monkeypatch):
     """The adjoint method gives what differentiating through the steps of the solver gives."""
-    neural_ode = program("neural_ode")
+    neural_ode = load("neural_ode")
     adjoint = ftiny.jit(loss_and_gradients(neural_ode, neural_ode.odeint))(*ode)
     bounded = SimpleNamespace(scan=ftiny.lax.scan, while_loop=partial(ftiny.lax.while_loop, max_steps=12))
     monkeypatch.setattr(neural_ode, "lax", bounded)
@@ -221,7 +169,7 @@ def test_neural_ode_adjoint_is_the_derivative(ode, monkeypatch):
 
 def test_neural_ode_adjoint_is_that_of_fixed_steps(ode):
     """The same against the classical Runge-Kutta method with 20 steps for each interval."""
-    neural_ode = program("neural_ode")
+    neural_ode = load("neural_ode")
 
     def fixed_steps(f, y, times, params):
         def interval(y, ends):
@@ -254,7 +202,7 @@ def test_neural_ode_in_jax(ode):
 
 def test_lstm_learns():
     """From about log(30) nats a character to less than half of that."""
-    lstm = program("lstm")
+    lstm = load("lstm")
     characters, text = lstm.encode(lstm.TEXT)
     optimizer = lstm.optimizers.adam(1e-2)
     state = optimizer[0](lstm.init_params(ftiny.random.PRNGKey(0), len(characters), 48))
@@ -264,7 +212,7 @@ def test_lstm_learns():
 
 def test_lstm_in_jax():
     """The first parameters, loss and gradient, and the characters that are drawn."""
-    lstm, in_jax = program("lstm"), program_in_jax("lstm")
+    lstm, in_jax = load("lstm"), load("lstm", "jax")
     (characters, text), (_, text_in_jax) = lstm.encode(lstm.TEXT), in_jax.encode(lstm.TEXT)
     assert_same(text, text_in_jax)
     key = np.array([0, 5], np.uint32)
@@ -281,7 +229,7 @@ def test_lstm_in_jax():
 @pytest.mark.parametrize("first_order", [False, True])
 def test_maml_learns(first_order):
     """The loss of new tasks after one gradient step falls; before that step it need not."""
-    maml = program("maml")
+    maml = load("maml")
     optimizer = maml.optimizers.adam(5e-3)
     params = maml.init_network(ftiny.random.PRNGKey(0), (-1, 1))[1]
     tasks = maml.sample_tasks(ftiny.random.PRNGKey(2), 100)
@@ -296,7 +244,7 @@ def test_maml_learns(first_order):
 @pytest.mark.parametrize("first_order", [False, True])
 def test_maml_in_jax(first_order):
     """Tasks, and the meta loss with its gradient, which has second derivatives."""
-    maml = program("maml")
+    maml = load("maml")
     key = np.array([0, 3], np.uint32)
     assert_same_in_jax("maml", lambda m: lambda key: m.sample_tasks(key, 5), key)
     tasks = as_numpy(maml.sample_tasks(ftiny.random.PRNGKey(3), 5))
@@ -307,7 +255,7 @@ def test_maml_in_jax(first_order):
 
 def test_maml_differentiates_the_inner_gradient():
     """With and without second derivatives the value is the same and the gradient is not."""
-    maml = program("maml")
+    maml = load("maml")
     tasks = maml.sample_tasks(ftiny.random.PRNGKey(3), 5)
     params = maml.init_network(ftiny.random.PRNGKey(0), (-1, 1))[1]
     value, gradient = ftiny.jit(ftiny.value_and_grad(maml.meta_loss))(params, tasks)

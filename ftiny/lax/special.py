@@ -577,3 +577,9 @@ def bessel_i0e(x):
 def bessel_i1e(x):
     """Elementwise exp(-|x|) I1(x), the modified Bessel function of order 1, scaled."""
     return on_floats("bessel_i1e", _i1e_rule, x)
+
+
+def exp_of_abs(x):
+    """e^|x|, what takes the scale off `bessel_i0e` and `bessel_i1e`, with derivative 0 at 0: there the slopes of both
+    sides of |x| must cancel those of e^-|x|."""
+    return fnp.exp(fnp.multiply(x, fnp.sign(x)))

@@ -94,9 +94,8 @@ def i0(x):
 
     Integers become float32. Raises `DtypeError` for complex x.
     """
-    from ftiny.lax import bessel_i0e
+    from ftiny.lax.special import bessel_i0e, exp_of_abs
 
     (x,) = promote("i0", x, inexact=True)
     require_kind("i0", x, ("float",))
-    # |x| as x sign(x), whose derivative at 0 is 0: it must cancel that of `bessel_i0e` there.
-    return ufuncs.multiply(ufuncs.exp(ufuncs.multiply(x, ufuncs.sign(x))), bessel_i0e(x))
+    return ufuncs.multiply(exp_of_abs(x), bessel_i0e(x))

@@ -492,14 +492,10 @@ def i1e(x):
 
 def i0(x):
     """Elementwise modified Bessel function of the first kind of order 0."""
-    return elementwise("i0", lambda x: _exp_of_abs(x) * lax_special.bessel_i0e(x), x)
+    return elementwise("i0", lambda x: lax_special.exp_of_abs(x) * lax_special.bessel_i0e(x), x)
 
 
 def i1(x):
     """Elementwise modified Bessel function of the first kind of order 1."""
-    return elementwise("i1", lambda x: _exp_of_abs(x) * lax_special.bessel_i1e(x), x)
+    return elementwise("i1", lambda x: lax_special.exp_of_abs(x) * lax_special.bessel_i1e(x), x)
 
-
-def _exp_of_abs(x):
-    """e^|x| with derivative 0 at 0, as that of e^-|x| in `bessel_i0e`: the slopes of both sides must cancel there."""
-    return fnp.exp(x * fnp.sign(x))
