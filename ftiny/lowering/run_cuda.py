@@ -78,13 +78,23 @@ class CudaMemory(Memory):
     __slots__ = ("block", "pool", "size")
 
     def __init__(self, device: Device, nbytes: int, block: Any, pool: Pool, size: int):
-        super().__init__(device, nbytes, int(block))
+        self.device, self.nbytes, self.location, self.aliased = device, nbytes, int(block), False
         self.block, self.pool, self.size = block, pool, size
 
     def __del__(self) -> None:
         pool = getattr(self, "pool", None)
         if pool is not None:
             pool.give(self.block, self.size)
+
+
+class CudaPart(Memory):
+    """A range of another memory, which it keeps alive."""
+
+    __slots__ = ("whole",)
+
+    def __init__(self, whole: Memory, nbytes: int, location: int):
+        self.device, self.nbytes, self.location, self.aliased = whole.device, nbytes, location, False
+        self.whole = whole
 
 
 class PinnedBlock:
@@ -213,6 +223,11 @@ class CudaDevice(Device):
                 f" {profile.format_bytes(pool.allocated_bytes)} are in use ({error})"
             ) from error
         return CudaMemory(self, nbytes, block, pool, size)
+
+    def parts(self, nbytes: int, ranges: Sequence[tuple[int, int]]) -> list[Memory]:
+        whole = self.allocate(nbytes)
+        start = whole.location
+        return [CudaPart(whole, size, start + offset) for size, offset in ranges]
 
     def zeros(self, nbytes: int) -> Memory:
         memory = self.allocate(nbytes)

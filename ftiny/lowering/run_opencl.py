@@ -34,7 +34,15 @@ from ftiny.lowering import cache, pocl, profile
 from ftiny.lowering.device import WIDEST_VECTOR, Capabilities, Device, Executable, Memory, contiguous
 from ftiny.lowering.memory import Pool
 from ftiny.lowering.opencl_launches import OpenCLDriver, OpenCLFunctions
-from ftiny.lowering.opencl_memory import BufferMemory, HostBlock, HostMemory, Place
+from ftiny.lowering.opencl_memory import (
+    BufferMemory,
+    HostBlock,
+    HostMemory,
+    HostPart,
+    Place,
+    PooledMemory,
+    WrappedMemory,
+)
 from ftiny.lowering.opencl_probe import MOST_LANES, Probed, probe, wrap
 from ftiny.lowering.plan_types import (
     Graph,
@@ -212,13 +220,20 @@ class OpenCLDevice(Device):
                 f"{self.name} has no memory for {profile.format_bytes(nbytes)} more: "
                 f"{profile.format_bytes(self.pool.allocated_bytes)} are in use ({error})"
             ) from error
-        kind = HostMemory if host else BufferMemory
+        kind = PooledMemory if host else BufferMemory
         return kind(self, nbytes, block, self.pool, size)
+
+    def parts(self, nbytes: int, ranges: Sequence[tuple[int, int]]) -> list[Memory] | None:
+        if not self.capabilities.host_memory:
+            return None
+        whole: Any = self.allocate(nbytes)
+        start = whole.location
+        return [HostPart(whole, size, start + offset) for size, offset in ranges]
 
     def from_host(self, array: numpy.ndarray, copy: bool = True) -> Memory:
         array = contiguous(array)
         if self.capabilities.host_memory and not copy and array.nbytes and array.flags.aligned:
-            return HostMemory(self, array.nbytes, array, None, array.nbytes)
+            return WrappedMemory(self, array)
         memory = self._allocate(array.nbytes, for_host=True)
         started = time.perf_counter()
         if array.nbytes:
@@ -255,13 +270,12 @@ class OpenCLDevice(Device):
     def copy(self, memory: Memory) -> Memory:
         out = self.allocate(memory.nbytes)
         OpenCLDriver(self).copy(out.location, memory.location, memory.nbytes)
-        self.keep(memory)
+        self.keep([memory])
         return out
 
-    def keep(self, memory: Memory) -> None:
-        """Holds memory that is not the pool's until the work started so far has finished."""
-        if isinstance(memory, HostMemory) and memory.pool is None:
-            self._kept.append(memory)
+    def keep(self, memories: Sequence[Memory]) -> None:
+        """Holds memories that are not the pool's until the work started so far has finished."""
+        self._kept.extend([memory for memory in memories if type(memory) is WrappedMemory])
 
     def synchronize(self) -> None:
         if self.completed == self.submitted:
@@ -505,6 +519,5 @@ class OpenCLExecutable(PlanExecutable):
             raise DeviceError(f"{device.name}: {self.plan.name} could not be run: {error}") from error
         finally:
             # Not earlier: a wait in the middle of the run, for a branch's index, drops what is kept until then.
-            for memory in arguments:
-                device.keep(memory)
+            device.keep(arguments)
             device.started()
