@@ -571,6 +571,10 @@ def last_uses(jaxpr: Jaxpr) -> dict[int, list[Var]]:
     return dying
 
 
+# Primitives whose program, the first of `subprograms`, is computed in their place.
+INLINED = ("call", "custom_jvp", "custom_vjp")
+
+
 def subprograms(eqn: Eqn) -> list[Jaxpr]:
     """The programs among an equation's params: bodies of calls, loops and branches."""
     found = []
