@@ -321,13 +321,16 @@ def block_until_ready(value: Any):
 
 def as_array(x) -> Array:
     """An `Array` of a concrete value: an array, a numpy value or a Python number. A tracer here has leaked."""
-    if type(x) is Array:
-        return x
+    return x if type(x) is Array else Array.from_numpy(numpy_value(x))
+
+
+def numpy_value(x) -> np.ndarray:
+    """A numpy value or a Python number as a numpy array of the dtype that it has here. A tracer here has leaked."""
     if isinstance(x, core.Tracer):
         core._raise_leaked(x)
     dtype = core.get_aval(x).dtype
     dtypes.check_fits(x, dtype)
-    return Array.from_numpy(np.asarray(x, dtype))
+    return np.asarray(x, dtype)
 
 
 class ShapeDtypeStruct:

@@ -51,10 +51,11 @@ from ftiny.lowering.plan_types import (
     check_plan,
     nested_plans,
 )
-from ftiny.lowering.replay import Driver, Launches, PlanExecutable, independent_launches
+from ftiny.lowering.replay import SMALL_ALIGNMENT, Driver, Launches, PlanExecutable, independent_launches
 
 # Copies of fewer or more bytes go the driver's own way, which is quicker for few and holds no memory for many.
 SMALLEST_STAGED, LARGEST_STAGED = 64 << 10, 64 << 20
+MOST_TOGETHER = 256 << 10  # bytes of small arrays in one copy
 STATIC_SHARED = 48 << 10  # bytes of shared memory that need no permission
 
 
@@ -246,6 +247,31 @@ class CudaDevice(Device):
                 profile.log_transfer(self, "to", array.nbytes, time.perf_counter() - started)
         return memory
 
+    def all_from_host(self, arrays: Sequence[numpy.ndarray]) -> list[Memory]:
+        # Small arrays lie one after the other in one piece of staging memory and in one allocation.
+        ranges: dict[int, tuple[int, int]] = {}  # which array -> (bytes, offset)
+        end = 0
+        for number, array in enumerate(arrays):
+            after = end + -(-array.nbytes // SMALL_ALIGNMENT) * SMALL_ALIGNMENT
+            if array.nbytes <= SMALLEST_STAGED and after <= MOST_TOGETHER:
+                ranges[number] = (array.nbytes, end)
+                end = after
+        if len(ranges) < 2 or profile.debug_level() >= 2:
+            return super().all_from_host(arrays)
+        with self.active():
+            found = dict(zip(ranges, self.parts(end, list(ranges.values()))))
+            block, size = self.pinned.take(end, PinnedBlock.done)
+            for number, (nbytes, offset) in ranges.items():
+                block.array[offset : offset + nbytes] = contiguous(arrays[number]).reshape(-1).view(numpy.uint8)
+            self._copy_staged(next(iter(found.values())).location, block, end, size)
+        return [found[k] if k in found else self.from_host(array) for k, array in enumerate(arrays)]
+
+    def _copy_staged(self, location: int, block: PinnedBlock, nbytes: int, size: int) -> None:
+        """Copies what lies in a block of staging memory, and gives the block back for when that is done."""
+        self.driver.memcpy_htod_async(location, block.array[:nbytes], self.stream)
+        block.event.record(self.stream)
+        self.pinned.give(block, size)
+
     def write(self, location: int, array: numpy.ndarray) -> None:
         """Copies a C-ordered array to the device after the work started so far."""
         if not array.nbytes:
@@ -256,11 +282,8 @@ class CudaDevice(Device):
             self.driver.memcpy_htod_async(location, data, self.stream)
             return
         block, size = self.pinned.take(array.nbytes, PinnedBlock.done)
-        staged = block.array[: array.nbytes]
-        staged[:] = data
-        self.driver.memcpy_htod_async(location, staged, self.stream)
-        block.event.record(self.stream)
-        self.pinned.give(block, size)
+        block.array[: array.nbytes] = data
+        self._copy_staged(location, block, array.nbytes, size)
 
     def read(self, location: int, nbytes: int) -> numpy.ndarray:
         """The bytes at a location after waiting for the work started so far."""

@@ -18,6 +18,7 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
@@ -25,16 +26,16 @@ import numpy as np
 
 from ftiny import core, dtypes, tree
 from ftiny.array import Array, ShapeDtypeStruct, as_array, interned
-from ftiny.core import Aval, EvalTrace, Jaxpr, Tracer
+from ftiny.core import Atom, Aval, EvalTrace, Jaxpr, Tracer
 from ftiny.errors import ArgumentError, DtypeError
-from ftiny.execute import executable_for, placement, repeated_memories
-from ftiny.lowering.device import Device, default_device
+from ftiny.execute import executable_for, placed
+from ftiny.lowering.device import Device, Memory
 from ftiny.source import located
 from ftiny.transforms.call import bind_call
 from ftiny.transforms.checks import CheckedTrace, active_checks
 from ftiny.transforms.common import FlatFunction, check_leaves, name_of
 from ftiny.transforms.modes import PlainTrace
-from ftiny.transforms.programs import without_unused
+from ftiny.transforms.programs import passed_on, without_unused
 from ftiny.transforms.retraces import record
 from ftiny.transforms.stages import Lowered, Traced
 from ftiny.transforms.vmap import named_axes
@@ -43,8 +44,9 @@ from ftiny.transforms.vmap import named_axes
 class Entry:
     """One traced specialisation of a jitted function: the program and what is needed to call it.
 
-    `program` takes `consts` and all leaves, `compiled` takes `used_consts` and the leaves at the positions `used` (or
-    None, for all). `donated` and `compiled_donated` are positions among the inputs of the one and the other.
+    `program` takes `consts` and all leaves and gives all results. `compiled` takes `used_consts` and the leaves at the
+    positions `used` (or None, for all), and gives the results that are no inputs, each once. `donated` and
+    `compiled_donated` are positions among the inputs of the one and the other.
     """
 
     def __init__(
@@ -62,54 +64,88 @@ class Entry:
         self.out_avals = [interned(aval.update()) for aval in program.out_avals]
         count = len(program.consts)
         self.donated = tuple(count + position for position in donated)
-        smaller, used = without_unused(self.program)
+        passed = passed_on(self.program)
+        computed = self._number_results(passed)
+        smaller, used = without_unused(self.program, computed)
         whole = keep_unused or all(used)
-        kept = range(len(used)) if whole else [position for position, flag in enumerate(used) if flag]
-        self.compiled = self.program if whole else smaller
+        kept = [position for position, flag in enumerate(used) if whole or flag]
+        self.compiled = smaller if not whole else smaller.replace(inputs=self.program.inputs)
         self.used = None if whole else [position - count for position in kept if position >= count]
-        self.compiled_donated = tuple(new for new, position in enumerate(kept) if position in self.donated)
-        # What is not used stays as it is: a numpy array is not copied.
+        self.compiled_donated = tuple(
+            new for new, position in enumerate(kept) if position in self.donated and position not in passed
+        )
+        # What a call looks at, among consts and leaves: the inputs of `compiled`, and those that are results.
+        times = Counter(position for position in passed if position is not None)
+        looked_at = kept + [position for position in times if not used[position] and not whole]
+        self.looked_at = None if looked_at == list(range(len(used))) else looked_at
+        numbers = {position: number for number, position in enumerate(looked_at)}
+        # For each input that is a result, its number among those, and whether it moves there: it is donated.
+        self.handed_on = [(numbers[position], position in self.donated and times[position] == 1) for position in times]
+        # Whether one array, given as two arguments, might be written for the one while it moves for the other.
+        self.may_meet = bool(self.compiled_donated) or sum(moves for _, moves in self.handed_on) > 1
+        self.repeated = [n for n, count in Counter(self.places).items() if count > 1 and n < len(self.compiled.outputs)]
+        # Other closed-over arrays stay as they are: a numpy array is not copied.
         self.consts = [
-            x if isinstance(x, Tracer) or position not in kept else as_array(x)
+            x if isinstance(x, Tracer) or position not in looked_at else as_array(x)
             for position, x in enumerate(program.consts)
         ]
         self.used_consts = [self.consts[position] for position in kept if position < count]
         self.executables: dict[Device, Any] = {}
-        self.repeated: list[bool] | None = None  # results that share memory with an earlier one, known after a run
+
+    def _number_results(self, passed: tuple[int | None, ...]) -> tuple[bool, ...]:
+        """Which results `compiled` gives. `places` is where each result is among those, followed by the inputs that are
+        results."""
+        numbers: dict[Atom, int] = {}
+        computed = []
+        for atom, position in zip(self.program.outputs, passed):
+            computed.append(position is None and atom not in numbers)
+            if computed[-1]:
+                numbers[atom] = len(numbers)
+        inputs = [position for position in dict.fromkeys(passed) if position is not None]
+        after = {position: len(numbers) + number for number, position in enumerate(inputs)}
+        self.places = [
+            numbers[atom] if position is None else after[position]
+            for atom, position in zip(self.program.outputs, passed)
+        ]
+        return tuple(computed)
 
     def run(self, leaves: Sequence) -> Any:
         """Run on concrete leaves; the result as a pytree."""
-        device = default_device()
-        values = leaves if self.used is None else [leaves[position] for position in self.used]
-        if self.used_consts:
-            values = [*self.used_consts, *values]
-        memories = []
-        bound = None
-        for x in values:
-            if type(x) is not Array:
-                x = as_array(x)
-            if x._device is not None and bound is None:
-                # Rare, so the memories that were collected for the other device are collected again.
-                device = bound = placement(values)
-                memories = [as_array(y).memory_on(device) for y in values]
-                break
-            memory = x._memory
-            memories.append(memory if memory is not None and memory.device is device else x.memory_on(device))
+        return self.out_structure.unflatten(self.run_flat(leaves))
+
+    def run_flat(self, leaves: Sequence) -> list[Array]:
+        """Run on concrete leaves; the leaves of the result."""
+        values = [*self.consts, *leaves] if self.consts else leaves
+        if self.looked_at is not None:
+            values = [values[position] for position in self.looked_at]
+        device, bound, memories = placed(values)
         executable = self.executables.get(device)
         if executable is None:
             executable = self.executables[device] = executable_for(self.compiled, device, self.compiled_donated)
-        if self.donated:
-            results = executable.run(memories, self.compiled_donated)
-            self._delete_donated(leaves)
+        if self.handed_on:
+            # Before the run, which must not write to them.
+            handed_on = self._handed_on(memories)
+            given = memories[: len(self.compiled.inputs)]
+            results = executable.run(given, self.compiled_donated) + handed_on
         else:
-            results = executable.run(memories)
-        if self.repeated is None:
-            self.repeated = repeated_memories(results)
-        if self.repeated:
-            results = [device.copy(m) if again else m for m, again in zip(results, self.repeated)]
-        return tree.unflatten(
-            self.out_structure, [Array(a, memory, None, bound) for a, memory in zip(self.out_avals, results)]
-        )
+            results = executable.run(memories, self.compiled_donated)
+        for number in self.repeated:
+            results[number] = results[number].alias()
+        if self.donated:
+            self._delete_donated(leaves)
+        return [Array(aval, results[place], None, bound) for aval, place in zip(self.out_avals, self.places)]
+
+    def _handed_on(self, memories: Sequence[Memory]) -> list[Memory]:
+        """The memories of the arguments that are results."""
+        found = []
+        distinct = not self.may_meet or len(set(map(id, memories))) == len(memories)
+        for position, moves in self.handed_on:
+            memory = memories[position]
+            # A donated one simply moves, if it is not also another argument.
+            if not (memory.aliased or moves and distinct and not memory.shared):
+                memory = memory.alias()
+            found.append(memory)
+        return found
 
     def _delete_donated(self, leaves: Sequence) -> None:
         """Donated arrays can not be used any more, whether a result took their memory or not, and whether the program
@@ -159,7 +195,7 @@ class Jitted:
                     return self._call(args, kwargs)
             try:
                 leaves = last.structure.flatten_up_to(dynamic)
-                avals = [x.aval if type(x) is Array else _aval_of_number(x) for x in leaves]
+                avals = [x.aval if type(x) is Array else aval_of_leaf(x) for x in leaves]
             except (ValueError, TypeError):  # another structure, or a leaf that is no array
                 return self._call(args, kwargs)
             if avals == last.avals:
@@ -190,7 +226,7 @@ class Jitted:
             return tree.unflatten(entry.out_structure, trace.run(entry.program, [*entry.consts, *leaves]))
         if isinstance(trace, EvalTrace):
             if entry.used is not None:
-                _refuse_tracers(leaves)  # an unused one would pass unseen
+                refuse_tracers(leaves)  # an unused one would pass unseen
             self._last = entry
             return entry.run(leaves)
         values = [*entry.consts, *leaves]
@@ -302,17 +338,32 @@ def _stand_in(x):
     return np.broadcast_to(np.zeros((), x.dtype), x.shape) if isinstance(x, ShapeDtypeStruct) else x
 
 
-def _refuse_tracers(leaves: Sequence) -> None:
+def refuse_tracers(leaves: Sequence) -> None:
+    """Raise the error of a leaked tracer if one is among the leaves."""
     for x in leaves:
         if isinstance(x, Tracer):
-            as_array(x)  # raises the error of a leaked tracer
+            as_array(x)
 
 
-def _aval_of_number(x) -> Aval:
+_number_avals: dict[Any, Aval] = {}
+
+
+def aval_of_leaf(x) -> Aval:
     """The aval of a numpy array or a Python number; raises `TypeError` for everything else, tracers too."""
-    if isinstance(x, Tracer):
+    kind = type(x)
+    known: Any
+    if kind is np.ndarray:
+        known = (x.shape, x.dtype)
+    elif kind in (bool, int, float, complex) or issubclass(kind, np.generic):
+        known = kind
+    elif issubclass(kind, Tracer):
         raise TypeError
-    return core.get_aval(x)
+    else:
+        return interned(core.get_aval(x))
+    aval = _number_avals.get(known)
+    if aval is None:
+        aval = _number_avals[known] = interned(core.get_aval(x))
+    return aval
 
 
 def _argument_of(leaf, args: tuple, kwargs: dict) -> str:
