@@ -19,7 +19,6 @@ whose arguments, results and arena are ranges of the outer plan's buffers:
 from __future__ import annotations
 
 import math
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -337,16 +336,15 @@ class PlanExecutable(Executable):
         self.driver, self.plan, self.sources = driver, self.layout.plan, sources
         self.constants = load_constants(driver.device, self.plan)
         self.idle: list[Instance] = [Instance(self)]
-        self.lock = threading.Lock()
 
     def run(self, arguments: Sequence[Memory], donated: Sequence[int] = ()) -> list[Memory]:
-        with self.lock:
-            instance = self.idle.pop() if self.idle else None
-        instance = instance or Instance(self)
+        try:
+            instance = self.idle.pop()  # as one step for other threads, like `append`
+        except IndexError:
+            instance = Instance(self)
         results = instance.run(arguments, donated)
         # After an exception the instance is dropped: its arena may hold half of a run.
-        with self.lock:
-            self.idle.append(instance)
+        self.idle.append(instance)
         return results
 
 
@@ -418,10 +416,10 @@ class Instance:
         return [memories[number] for number in self.layout.results]  # type: ignore[index]
 
     def _check(self, arguments: Sequence[Memory]) -> None:
-        """Raises for an argument that is missing, too small or elsewhere."""
+        """Raises for an argument that is missing, too small or elsewhere; the callers look at devices of those that fit."""
         expected, device = self.layout.argument_bytes, self.device
         sizes = [memory.nbytes for memory in arguments]
-        if sizes == expected and [memory.device for memory in arguments].count(device) == len(sizes):
+        if sizes == expected:
             return
         if len(sizes) != len(expected):
             raise DeviceError(f"{self.plan.name} takes {len(expected)} arguments, {len(sizes)} were given")

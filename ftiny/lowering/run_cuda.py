@@ -57,6 +57,7 @@ from ftiny.lowering.replay import SMALL_ALIGNMENT, Driver, Launches, PlanExecuta
 SMALLEST_STAGED, LARGEST_STAGED = 64 << 10, 64 << 20
 MOST_TOGETHER = 256 << 10  # bytes of small arrays in one copy
 STATIC_SHARED = 48 << 10  # bytes of shared memory that need no permission
+_ALREADY = nullcontext()
 
 
 def find_devices() -> list[CudaDevice]:
@@ -79,13 +80,11 @@ class CudaMemory(Memory):
     __slots__ = ("block", "pool", "size")
 
     def __init__(self, device: Device, nbytes: int, block: Any, pool: Pool, size: int):
-        self.device, self.nbytes, self.location, self.aliased = device, nbytes, int(block), False
+        self.device, self.nbytes, self.location, self.aliased = device, nbytes, block[0], False
         self.block, self.pool, self.size = block, pool, size
 
     def __del__(self) -> None:
-        pool = getattr(self, "pool", None)
-        if pool is not None:
-            pool.give(self.block, self.size)
+        self.pool.give(self.block, self.size)
 
 
 class CudaPart(Memory):
@@ -183,7 +182,7 @@ class CudaDevice(Device):
     def active(self) -> AbstractContextManager[Any]:
         """Makes the context current for a while, unless it is."""
         if getattr(CudaDevice._resident, "device", None) is self or self._stay():
-            return nullcontext()
+            return _ALREADY
         return _Pushed(self.context)
 
     @cached_property
@@ -202,7 +201,11 @@ class CudaDevice(Device):
     def pool(self) -> Pool:
         with self.active():
             limit = self.handle.total_memory() // 4
-        return Pool(self.driver.mem_alloc, lambda block: block.free(), limit)
+        return Pool(self._new_block, lambda block: block[1].free(), limit)
+
+    def _new_block(self, nbytes: int) -> tuple[int, Any]:
+        allocation = self.driver.mem_alloc(nbytes)
+        return int(allocation), allocation  # asking pycuda for the address takes as long as the rest of `allocate`
 
     @cached_property
     def pinned(self) -> Pool:
