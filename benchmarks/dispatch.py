@@ -1,14 +1,15 @@
 """What a warm call of a jitted function costs when there is next to nothing to compute.
 
-First the host's share: a program whose executable only hands out memories (on the numpy device) is called with 1 and with
-101 leaves; the time is that of flattening, comparing avals, collecting memories and making the result's arrays.
+First the host's share: a program whose executable only hands out memories (on the numpy device) is called with 1 and
+with 101 leaves; the time is that of flattening, comparing avals, collecting memories and making the result's arrays.
 
     $ python benchmarks/dispatch.py
      leaves  results   us per call
           1        1           3.1
 
-Then the yardstick's three cases on the current device, beside jax on the same kind of device if it is installed. Results
-go back in as arguments, the sides alternate in one process, and the ratio is the median of jax's time over ftiny's:
+Then the yardstick's three cases on the current device, beside jax on the same kind of device if it is installed.
+Results go back in as arguments, the sides alternate in one process, and the ratio is the median of jax's time over
+ftiny's:
 
     min        x + 1; 100 parameters are given and not used
     through    x + 1; 100 parameters are given back unchanged

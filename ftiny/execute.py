@@ -31,6 +31,7 @@ _by_structure: dict[tuple, Any] = {}
 _locks: dict[tuple, threading.Lock] = {}
 _table_lock = threading.Lock()
 LIMIT = 4096  # programs in memory; the oldest are forgotten first
+MOST_NUMBERS = 256  # Python numbers in a device's memory
 
 
 # ---- which device -------------------------------------------------------------------------------------------------
@@ -63,7 +64,11 @@ def placed(values: Sequence) -> tuple[devices.Device, devices.Device | None, lis
     except AttributeError:  # a number, a numpy array, or an array without memory
         return _moved(values)
     unbound, count = bindings.count(None), len(bindings)
-    bound = None if unbound == count else next(device for device in bindings if device is not None)
+    bound = None
+    if unbound < count:
+        for bound in bindings:
+            if bound is not None:
+                break
     device = bound or devices.default_device()
     if here.count(device) != count or unbound + bindings.count(bound) < count:
         return _moved(values)
@@ -73,22 +78,44 @@ def placed(values: Sequence) -> tuple[devices.Device, devices.Device | None, lis
 def _moved(values: Sequence) -> tuple[devices.Device, devices.Device | None, list[devices.Memory]]:
     device = placement(values)
     bound = device if any(type(x) is Array and x._device is not None for x in values) else None
-    memories: list = [None] * len(values)
+    if device.capabilities.host_memory:
+        return device, bound, [as_array(x).memory_on(device) for x in values]
+    memories: list = []
     away = []
     for number, x in enumerate(values):
-        if device.capabilities.host_memory:
-            memories[number] = as_array(x).memory_on(device)
-        elif type(x) is Array and x._memory is not None and x._memory.device is device:
-            memories[number] = x._memory
-        else:
+        memory = None
+        if type(x) is Array:
+            if x._memory is not None and x._memory.device is device:
+                memory = x._memory
+        elif type(x) in (float, int):
+            memory = _number_on(device, x)
+        memories.append(memory)
+        if memory is None:
             away.append(number)
-    moving = [values[number] for number in away]
-    arrays = [x.host() if type(x) is Array else numpy_value(x) for x in moving]
-    for number, memory in zip(away, device.all_from_host(arrays)):
-        memories[number] = memory
-        if type(values[number]) is Array:
-            values[number]._memory = memory
+    if away:
+        moving = [values[number] for number in away]
+        arrays = [x.host() if type(x) is Array else numpy_value(x) for x in moving]
+        for number, x, memory in zip(away, moving, device.all_from_host(arrays)):
+            memories[number] = memory
+            if type(x) is Array:
+                x._memory = memory
     return device, bound, memories
+
+
+_numbers: dict[tuple, devices.Memory] = {}
+
+
+def _number_on(device: devices.Device, x: float) -> devices.Memory:
+    """The memory of a Python number on a device, kept for the next call with it: a learning rate is moved once."""
+    key = (device, type(x), x or str(x))  # 0.0 and -0.0 are equal
+    memory = _numbers.get(key)
+    if memory is None:
+        memory = device.from_host(numpy_value(x)).alias()
+        with _table_lock:
+            _numbers[key] = memory
+            while len(_numbers) > MOST_NUMBERS:
+                _numbers.pop(next(iter(_numbers)))
+    return memory
 
 
 # ---- programs -----------------------------------------------------------------------------------------------------

@@ -204,3 +204,20 @@ def test_numpy_arguments_of_many_sizes(compiled):
             for found, x in zip(f(*given), given):
                 np.testing.assert_allclose(found, np.asarray(x) * 2, rtol=1e-6)
         assert f.trace_count == 1
+
+
+def test_python_numbers_as_arguments(compiled):
+    """A number is moved to a device with memory of its own once; that memory is nobody's to write to."""
+    with ftiny.device(compiled):
+        f = ftiny.jit(lambda x, s: (x * s, s), donate_argnums=1)
+        step = ftiny.jit(lambda s: s + 1, donate_argnums=0)
+        x = on_device(X)
+        for s in (0.5, 2.0, 0.5, 0.0, -0.0, float("nan"), 3.0, 0.5):
+            product, number = f(x, s)
+            np.testing.assert_allclose(product, X * np.float32(s), rtol=1e-6)
+            np.testing.assert_array_equal(np.signbit(number), np.signbit(np.float32(s)))
+            step(number)
+        for s in (1, True, 1.0):
+            assert f(x, s)[1].dtype == np.asarray(fnp.asarray(s)).dtype
+        for s in range(300):
+            assert f(x, s)[1].item() == s

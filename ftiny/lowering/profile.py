@@ -23,7 +23,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-_local = threading.local()
 _print_lock = threading.Lock()
 _peaks: dict[str, tuple[float, float]] = {}
 _peak_lock = threading.RLock()
@@ -34,12 +33,16 @@ def _environment_level() -> int:
     return int(text) if text.isdigit() else 1
 
 
-_from_environment = _environment_level()
+class _ThreadState(threading.local):
+    level = _environment_level()
+
+
+_local = _ThreadState()
 
 
 def debug_level() -> int:
     """The level of this thread: that of the innermost `with debug(level)`, else `FTINY_DEBUG` at start-up."""
-    return getattr(_local, "level", _from_environment)
+    return _local.level
 
 
 @contextmanager

@@ -416,7 +416,7 @@ class Instance:
         return [memories[number] for number in self.layout.results]  # type: ignore[index]
 
     def _check(self, arguments: Sequence[Memory]) -> None:
-        """Raises for an argument that is missing, too small or elsewhere; the callers look at devices of those that fit."""
+        """Raises for an argument that is missing, too small or elsewhere; of those that fit callers know the device."""
         expected, device = self.layout.argument_bytes, self.device
         sizes = [memory.nbytes for memory in arguments]
         if sizes == expected:
@@ -437,7 +437,9 @@ class Instance:
         if layout.small:
             parts = self.device.parts(layout.small_bytes, layout.small) if len(layout.small) > 1 else None
             memories = parts or [allocate(nbytes) for nbytes, _ in layout.small]
-        return memories + [allocate(nbytes) for nbytes in layout.large]
+        for nbytes in layout.large:
+            memories.append(allocate(nbytes))
+        return memories
 
     def _take_donated(self, arguments: list[Memory], donated: Sequence[int]) -> list[Memory]:
         """The arguments that are written in place; a copy of each that somebody else needs takes its place."""

@@ -100,10 +100,10 @@ class CudaPart(Memory):
 class PinnedBlock:
     """Page-locked host memory on its way to the device, and the event after which it is free."""
 
-    __slots__ = ("array", "event")
+    __slots__ = ("array", "view", "event")
 
     def __init__(self, array: numpy.ndarray, event: Any):
-        self.array, self.event = array, event
+        self.array, self.view, self.event = array, memoryview(array), event  # type: ignore[arg-type]
 
     def done(self) -> bool:
         """Whether the last copy out of this block has finished."""
@@ -179,9 +179,13 @@ class CudaDevice(Device):
             del CudaDevice._resident.device
             self.context.pop()
 
+    def is_current(self) -> bool:
+        """Whether the context stays current in this thread."""
+        return getattr(CudaDevice._resident, "device", None) is self
+
     def active(self) -> AbstractContextManager[Any]:
         """Makes the context current for a while, unless it is."""
-        if getattr(CudaDevice._resident, "device", None) is self or self._stay():
+        if self.is_current() or self._stay():
             return _ALREADY
         return _Pushed(self.context)
 
@@ -201,11 +205,16 @@ class CudaDevice(Device):
     def pool(self) -> Pool:
         with self.active():
             limit = self.handle.total_memory() // 4
-        return Pool(self._new_block, lambda block: block[1].free(), limit)
+        return Pool(self._new_block, self._free_block, limit)
 
     def _new_block(self, nbytes: int) -> tuple[int, Any]:
-        allocation = self.driver.mem_alloc(nbytes)
-        return int(allocation), allocation  # asking pycuda for the address takes as long as the rest of `allocate`
+        with self.active():
+            allocation = self.driver.mem_alloc(nbytes)
+        return int(allocation), allocation
+
+    def _free_block(self, block: tuple[int, Any]) -> None:
+        with self.active():
+            block[1].free()
 
     @cached_property
     def pinned(self) -> Pool:
@@ -219,8 +228,7 @@ class CudaDevice(Device):
     def allocate(self, nbytes: int) -> Memory:
         pool = self.pool
         try:
-            with self.active():
-                block, size = pool.take(nbytes)
+            block, size = pool.take(nbytes)
         except self.driver.MemoryError as error:
             raise DeviceError(
                 f"{self.name} has no memory for {profile.format_bytes(nbytes)} more:"
@@ -265,7 +273,7 @@ class CudaDevice(Device):
             found = dict(zip(ranges, self.parts(end, list(ranges.values()))))
             block, size = self.pinned.take(end, PinnedBlock.done)
             for number, (nbytes, offset) in ranges.items():
-                block.array[offset : offset + nbytes] = contiguous(arrays[number]).reshape(-1).view(numpy.uint8)
+                block.view[offset : offset + nbytes] = arrays[number].tobytes()
             self._copy_staged(next(iter(found.values())).location, block, end, size)
         return [found[k] if k in found else self.from_host(array) for k, array in enumerate(arrays)]
 
@@ -436,11 +444,13 @@ class CudaExecutable(PlanExecutable):
 
     def run(self, arguments: Sequence[Memory], donated: Sequence[int] = ()) -> list[Memory]:
         device: CudaDevice = self.driver.device  # type: ignore[assignment]
-        with device.active():
-            try:
+        try:
+            if device.is_current():
                 return super().run(arguments, donated)
-            except device.driver.Error as error:
-                raise DeviceError(f"{device.name}: {self.plan.name} could not be run: {error}") from error
+            with device.active():
+                return super().run(arguments, donated)
+        except device.driver.Error as error:
+            raise DeviceError(f"{device.name}: {self.plan.name} could not be run: {error}") from error
 
 
 class CudaDriver(Driver):

@@ -19,11 +19,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ftiny import core, tree
-from ftiny.array import Array
+from ftiny.array import Array, avals_of
 from ftiny.core import Aval, EvalTrace
 from ftiny.errors import ArgumentError
 from ftiny.source import located
-from ftiny.transforms.jit import Jitted, aval_of_leaf, jit, refuse_tracers
+from ftiny.transforms.jit import Jitted, jit, refuse_tracers
 from ftiny.transforms.stages import argument_names
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Bound:
 
     def _run(self, leaves: Sequence) -> list[Array]:
         try:
-            avals = [x.aval if type(x) is Array else aval_of_leaf(x) for x in leaves]
+            avals = avals_of(leaves)
         except TypeError:
             refuse_tracers(leaves)
             raise

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from ftiny import core, dtypes, tree
-from ftiny.array import Array, ShapeDtypeStruct, as_array, interned
+from ftiny.array import Array, ShapeDtypeStruct, arrays_of, as_array, avals_of, interned
 from ftiny.core import Atom, Aval, EvalTrace, Jaxpr, Tracer
 from ftiny.errors import ArgumentError, DtypeError
 from ftiny.execute import executable_for, placed
@@ -133,7 +133,7 @@ class Entry:
             results[number] = results[number].alias()
         if self.donated:
             self._delete_donated(leaves)
-        return [Array(aval, results[place], None, bound) for aval, place in zip(self.out_avals, self.places)]
+        return arrays_of(self.out_avals, [results[place] for place in self.places], bound)
 
     def _handed_on(self, memories: Sequence[Memory]) -> list[Memory]:
         """The memories of the arguments that are results."""
@@ -195,11 +195,11 @@ class Jitted:
                     return self._call(args, kwargs)
             try:
                 leaves = last.structure.flatten_up_to(dynamic)
-                avals = [x.aval if type(x) is Array else aval_of_leaf(x) for x in leaves]
+                avals = avals_of(leaves)
             except (ValueError, TypeError):  # another structure, or a leaf that is no array
                 return self._call(args, kwargs)
             if avals == last.avals:
-                return last.run(leaves)
+                return last.out_structure.unflatten(last.run_flat(leaves))
         return self._call(args, kwargs)
 
     def __get__(self, instance, owner=None):
@@ -343,27 +343,6 @@ def refuse_tracers(leaves: Sequence) -> None:
     for x in leaves:
         if isinstance(x, Tracer):
             as_array(x)
-
-
-_number_avals: dict[Any, Aval] = {}
-
-
-def aval_of_leaf(x) -> Aval:
-    """The aval of a numpy array or a Python number; raises `TypeError` for everything else, tracers too."""
-    kind = type(x)
-    known: Any
-    if kind is np.ndarray:
-        known = (x.shape, x.dtype)
-    elif kind in (bool, int, float, complex) or issubclass(kind, np.generic):
-        known = kind
-    elif issubclass(kind, Tracer):
-        raise TypeError
-    else:
-        return interned(core.get_aval(x))
-    aval = _number_avals.get(known)
-    if aval is None:
-        aval = _number_avals[known] = interned(core.get_aval(x))
-    return aval
 
 
 def _argument_of(leaf, args: tuple, kwargs: dict) -> str:
