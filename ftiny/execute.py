@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ftiny import core
-from ftiny.array import Array, as_array, interned, numpy_value
+from ftiny.array import Array, arrays_of, as_array, interned, numpy_value
 from ftiny.core import INLINED, Anchor, Aval, Eqn, EvalTrace, Jaxpr, Literal, Primitive, Var, subprograms
 from ftiny.errors import DeviceError
 from ftiny.lowering import device as devices
@@ -79,7 +79,10 @@ def _moved(values: Sequence) -> tuple[devices.Device, devices.Device | None, lis
     device = placement(values)
     bound = device if any(type(x) is Array and x._device is not None for x in values) else None
     if device.capabilities.host_memory:
-        return device, bound, [as_array(x).memory_on(device) for x in values]
+        return device, bound, [
+            x.memory_on(device) if type(x) is Array else device.from_host(np.array(numpy_value(x)), copy=False)
+            for x in values
+        ]
     memories: list = []
     away = []
     for number, x in enumerate(values):
@@ -211,7 +214,7 @@ def run(jaxpr: Jaxpr, values: Sequence, out_avals: Sequence[Aval] | None = None)
     device, bound, memories = placed(values)
     results = executable_for(jaxpr, device).run(memories)
     avals = out_avals or [interned(aval.update()) for aval in jaxpr.out_avals]
-    return [Array(aval, memory, None, bound) for aval, memory in zip(avals, results)]
+    return arrays_of(avals, results, bound)
 
 
 # ---- eager equations ------------------------------------------------------------------------------------------------

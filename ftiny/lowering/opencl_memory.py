@@ -82,7 +82,7 @@ class WrappedMemory(HostMemory):
     __slots__ = ("array",)
 
     def __init__(self, device: Device, array: numpy.ndarray):
-        super().__init__(device, array.nbytes, array.ctypes.data)
+        super().__init__(device, array.nbytes, array.__array_interface__["data"][0])
         self.array = array
 
     @property
