@@ -18,6 +18,7 @@ from ftiny.core import Jaxpr
 if TYPE_CHECKING:
     from ftiny.lowering.compiler import Compiler
     from ftiny.lowering.device import Device, Executable
+    from ftiny.lowering.equations import Lines
     from ftiny.lowering.plan_types import Plan
 
 
@@ -36,16 +37,16 @@ def compile(jaxpr: Jaxpr, device: Device, donated: Sequence[int] = ()) -> Execut
     if device.capabilities.dialect == "numpy":
         return device.load(jaxpr.close_over())
     compiler = Compiler(device.capabilities)
-    plan, sources = make_plan(jaxpr, compiler, donated)
+    plan, lines = make_plan(jaxpr, compiler, donated)
     with compiler.clock("load"):
-        lines = {number: "; ".join(map(str, found)) for number, found in enumerate(sources)}
         executable = device.load(plan, lines)
     compiler.report(plan)
     return executable
 
 
-def make_plan(jaxpr: Jaxpr, compiler: Compiler, donated: Sequence[int] = ()) -> tuple[Plan, Sequence]:
-    """The plan of a program, from the disk or made now, and the sources of each of the plan's equations."""
+def make_plan(jaxpr: Jaxpr, compiler: Compiler, donated: Sequence[int] = ()) -> tuple[Plan, Lines]:
+    """The plan of a program, from the disk or made now, and the lines of the equations that it names."""
+    from ftiny.lowering.equations import Lines
     from ftiny.lowering.plan_cache import load_plan, plan_key, store_plan
     from ftiny.lowering.profile import debug_level
     from ftiny.lowering.simplify import simplify
@@ -60,4 +61,4 @@ def make_plan(jaxpr: Jaxpr, compiler: Compiler, donated: Sequence[int] = ()) -> 
         plan = compiler.plan(simplified.jaxpr, donated)
         with compiler.clock("cache"):
             store_plan(key, plan)
-    return plan, simplified.sources
+    return plan, Lines(simplified)

@@ -34,7 +34,7 @@ from typing import Any
 
 import numpy
 
-from ftiny.errors import DeviceError
+from ftiny.errors import DeviceError, OutOfMemoryError
 from ftiny.lowering import cache, nvrtc, profile
 from ftiny.lowering.device import Capabilities, Device, Executable, Memory, contiguous
 from ftiny.lowering.memory import Pool
@@ -51,7 +51,7 @@ from ftiny.lowering.plan_types import (
     check_plan,
     nested_plans,
 )
-from ftiny.lowering.replay import Driver, Launches, PlanExecutable, independent_launches
+from ftiny.lowering.replay import Driver, Launches, PlanExecutable, drop_idle_instances, independent_launches
 
 # Copies of fewer or more bytes go the driver's own way, which is quicker for few and holds no memory for many.
 SMALLEST_STAGED, LARGEST_STAGED = 64 << 10, 64 << 20
@@ -202,13 +202,19 @@ class CudaDevice(Device):
         event = self.driver.Event(self.driver.event_flags.DISABLE_TIMING)
         return PinnedBlock(self.driver.pagelocked_empty(nbytes, numpy.uint8), event)
 
+    def release_memory(self) -> int:
+        self.synchronize()
+        with self.active():
+            drop_idle_instances(self)
+            return self.pool.trim(0)
+
     def allocate(self, nbytes: int) -> Memory:
         pool = self.pool
         try:
             with self.active():
                 block, size = pool.take(nbytes)
         except self.driver.MemoryError as error:
-            raise DeviceError(
+            raise OutOfMemoryError(
                 f"{self.name} has no memory for {profile.format_bytes(nbytes)} more:"
                 f" {profile.format_bytes(pool.allocated_bytes)} are in use ({error})"
             ) from error
@@ -226,7 +232,7 @@ class CudaDevice(Device):
         started = time.perf_counter()
         with self.active():
             self.write(memory.location, array)
-            if profile.debug_level() >= 2:
+            if profile.is_watched():
                 self.stream.synchronize()
                 profile.log_transfer(self, "to", array.nbytes, time.perf_counter() - started)
         return memory
@@ -260,11 +266,11 @@ class CudaDevice(Device):
 
     def to_host(self, memory: Memory, aval: Any) -> numpy.ndarray:
         with self.active():
-            if profile.debug_level() >= 2:
+            if profile.is_watched():
                 self.stream.synchronize()
             started = time.perf_counter()
             data = self.read(memory.location, aval.size * aval.dtype.itemsize)
-        if profile.debug_level() >= 2:
+        if profile.is_watched():
             profile.log_transfer(self, "from", data.nbytes, time.perf_counter() - started)
         out = data.view(aval.dtype).reshape(aval.shape)
         out.flags.writeable = False
