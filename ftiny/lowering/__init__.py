@@ -36,7 +36,7 @@ def compile(jaxpr: Jaxpr, device: Device, donated: Sequence[int] = ()) -> Execut
 
     if device.capabilities.dialect == "numpy":
         return device.load(jaxpr.close_over())
-    compiler = Compiler(device.capabilities)
+    compiler = Compiler(device.capabilities, device.compile_ahead)
     plan, lines = make_plan(jaxpr, compiler, donated)
     with compiler.clock("load"):
         executable = device.load(plan, lines)

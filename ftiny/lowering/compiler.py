@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -40,8 +40,9 @@ def fits(sources: Iterable[KernelSource], capabilities: Capabilities) -> bool:
 class Compiler:
     """One compilation: the device's capabilities, the kernels made so far, and the time spent in each stage."""
 
-    def __init__(self, capabilities: Capabilities) -> None:
-        self.capabilities = capabilities
+    def __init__(self, capabilities: Capabilities, emitted: Callable[[KernelSource], None] | None = None) -> None:
+        """`emitted` is told of each new kernel, so that the device's compiler can work beside this one."""
+        self.capabilities, self._emitted = capabilities, emitted
         self.started = time.perf_counter()
         self.seconds: dict[str, float] = {}
         self._made: dict[LoopNest, tuple[tuple[KernelSource, ...], Scheduled]] = {}
@@ -121,6 +122,8 @@ class Compiler:
             capabilities = replace(capabilities, vector_width=capabilities.vector_width // 2)
         for source in sources:
             log(5, source.text)
+            if self._emitted is not None:
+                self._emitted(source)
         return sources, scheduled
 
     def _unique_name(self, nest: LoopNest) -> str:

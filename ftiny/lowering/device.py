@@ -21,11 +21,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy
 
 from ftiny.errors import DeviceError
+
+if TYPE_CHECKING:
+    from ftiny.lowering.plan_types import KernelSource
 
 logger = logging.getLogger("ftiny")
 
@@ -134,6 +137,9 @@ class Device(ABC):
     def release_memory(self) -> int:
         """Gives memory that no array and no running program holds back to the driver; returns the bytes."""
         return 0
+
+    def compile_ahead(self, kernel: KernelSource) -> None:  # noqa: B027 (most devices do nothing)
+        """May start to compile a kernel of a plan that is still being made; `load` will ask for it."""
 
     @abstractmethod
     def load(self, program: Any, sources: Mapping[int, Any] | None = None) -> Executable:
