@@ -51,6 +51,7 @@ from ftiny.transforms.jit import eval_shape, jit, make_jaxpr
 from ftiny.transforms.modes import disable_jit, ensure_compile_time_eval
 from ftiny.transforms.retraces import explain_retraces
 from ftiny.transforms.vmap import vmap
+from ftiny.tuning import tune
 
 # isort: split
 # numpy installs the operators of arrays, so it comes after the transformations.
@@ -70,8 +71,8 @@ __all__ = [
     "disable_jit", "dtypes", "ensure_compile_time_eval", "errors", "eval_shape", "explain_retraces", "from_dlpack",
     "grad", "hessian", "io_callback", "jacfwd", "jacobian", "jacrev", "jit", "jvp", "kernel", "linear_transpose",
     "linearize", "make_jaxpr", "named_call", "named_scope", "numpy", "profile", "pure_callback", "release_memory",
-    "remat", "save_contractions", "save_everything", "save_names", "save_nothing", "tree", "typeof", "value_and_grad",
-    "vjp", "vmap",
+    "remat", "save_contractions", "save_everything", "save_names", "save_nothing", "tree", "tune", "typeof",
+    "value_and_grad", "vjp", "vmap",
     *_LAZY,
 ]
 

@@ -36,7 +36,12 @@ def compile(jaxpr: Jaxpr, device: Device, donated: Sequence[int] = ()) -> Execut
 
     if device.capabilities.dialect == "numpy":
         return device.load(jaxpr.close_over())
+    from ftiny.lowering.choices import wanted_candidates
+    from ftiny.lowering.search import Search
+
     compiler = Compiler(device.capabilities, device.compile_ahead)
+    if candidates := wanted_candidates():
+        compiler.search = Search(device, candidates, compiler.made_kernels)
     plan, lines = make_plan(jaxpr, compiler, donated)
     with compiler.clock("load"):
         executable = device.load(plan, lines)
@@ -60,5 +65,6 @@ def make_plan(jaxpr: Jaxpr, compiler: Compiler, donated: Sequence[int] = ()) -> 
     if plan is None:
         plan = compiler.plan(simplified.jaxpr, donated)
         with compiler.clock("cache"):
-            store_plan(key, plan)
+            # A search changes the table of choices, which is part of the key.
+            store_plan(plan_key(simplified.jaxpr, compiler.capabilities, donated) if compiler.search else key, plan)
     return plan, Lines(simplified)

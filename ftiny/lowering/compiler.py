@@ -16,6 +16,7 @@ from dataclasses import replace
 
 from ftiny.core import Eqn, Jaxpr, subprograms
 from ftiny.lowering.build import Built, build, program_of
+from ftiny.lowering.choices import choosing, table_of
 from ftiny.lowering.device import WIDEST_VECTOR, Capabilities
 from ftiny.lowering.emit_c import emit
 from ftiny.lowering.emit_opencl import widest_vector
@@ -26,6 +27,7 @@ from ftiny.lowering.plan import Item, Kernels, Single, make_plan
 from ftiny.lowering.plan_types import Graph, HostCall, KernelSource, Plan, nested_plans
 from ftiny.lowering.profile import debug_level, log, record
 from ftiny.lowering.schedule import Scheduled, schedule
+from ftiny.lowering.search import Search
 from ftiny.lowering.simplify import simplify
 from ftiny.lowering.steps import step_builders
 
@@ -45,6 +47,7 @@ class Compiler:
         self.capabilities, self._emitted = capabilities, emitted
         self.started = time.perf_counter()
         self.seconds: dict[str, float] = {}
+        self.search: Search | None = None
         self._made: dict[LoopNest, tuple[tuple[KernelSource, ...], Scheduled]] = {}
         self._named: dict[str, LoopNest] = {}
 
@@ -109,7 +112,18 @@ class Compiler:
         return Kernels(named, variables, scratch, built.in_place)
 
     def kernels(self, nest: LoopNest) -> tuple[tuple[KernelSource, ...], Scheduled]:
-        """The sources of a nest's kernels, and how they were scheduled."""
+        """The sources of a nest's kernels, and how they were scheduled, with the choices that measuring found best."""
+        ranks = table_of(self.capabilities).find(nest)[0] if self.search is None else self.search.best(nest)
+        with choosing(ranks):
+            sources, scheduled = self.made_kernels(nest)
+        for source in sources:
+            log(5, source.text)
+            if self._emitted is not None:
+                self._emitted(source)
+        return sources, scheduled
+
+    def made_kernels(self, nest: LoopNest) -> tuple[tuple[KernelSource, ...], Scheduled]:
+        """`kernels` with the choices of the cost models, or those of the `choosing` around it."""
         capabilities = self.capabilities
         while True:
             with self.clock("schedule"):
@@ -117,14 +131,9 @@ class Compiler:
             with self.clock("emit"):
                 sources = tuple(emit(kernel, capabilities.dialect) for kernel in scheduled.kernels)
             if fits(sources, capabilities):
-                break
+                return sources, scheduled
             # Lanes are counted for the arrays of a nest; 64-bit indices and values in between may be wider.
             capabilities = replace(capabilities, vector_width=capabilities.vector_width // 2)
-        for source in sources:
-            log(5, source.text)
-            if self._emitted is not None:
-                self._emitted(source)
-        return sources, scheduled
 
     def _unique_name(self, nest: LoopNest) -> str:
         """The nest's name, with a piece of its hash if another nest of this program has it: never a counter, so that

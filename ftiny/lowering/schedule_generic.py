@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ftiny.lowering.choices import choose
 from ftiny.lowering.expr import Axis, Expr, const, loads, minimum, topological
 from ftiny.lowering.expr import axis as axis_expr
 from ftiny.lowering.index import simplify, unflatten
@@ -200,7 +201,11 @@ def point_work(stages: Iterable[Stage]) -> int:
 
 def cpu_workers(context: Context, work: int) -> int:
     """How many work-items to start for so many operations: a few per core, none with too little to do."""
-    return max(1, min(context.capabilities.compute_units * 4, work // MIN_WORK))
+    most = work // MIN_WORK
+    if most <= 1:
+        return 1
+    per_core = choose("workers per core", (4, 1, 2, 8), lambda n: abs(math.log(n / 4)))
+    return max(1, min(context.capabilities.compute_units * per_core, most))
 
 
 def nest_names(nest: LoopNest, stages: Iterable[Stage]) -> Names:
