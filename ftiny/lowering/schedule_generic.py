@@ -38,6 +38,7 @@ from ftiny.lowering.schedule import Phase, Scheduled, accesses_of, parameter, tr
 from ftiny.lowering.schedule_body import Body, Converter, Names, Place
 from ftiny.lowering.schedule_merge import merge_local, merged_nest
 from ftiny.lowering.schedule_pieces import cut_fold, cut_scan
+from ftiny.lowering.schedule_tiles import cut_tiles
 
 PRIVATE_BYTES = {True: 64 * 1024, False: 2 * 1024}  # one worker's arrays: of a CPU, of a GPU with its many threads
 MIN_WORK = 8192
@@ -128,6 +129,12 @@ def points_kernel(context: Context, stages: tuple[Stage, ...]) -> None:
 
         longer, fold = scan
         fold_across(Context(longer, context.capabilities, context.scratch, context.kernels), (fold,), fold)
+        return
+    tiles = cut_tiles(context, stages) if context.cpu else None
+    if tiles is not None:
+        for part in tiles:
+            check_nest(part)
+            points_kernel(Context(part, context.capabilities, context.scratch, context.kernels), part.stages)
         return
     if vector_kernel(context, stages) if context.cpu else block_kernel(context, stages):
         return
