@@ -134,6 +134,7 @@ def test_memory_of_another_library_is_copied(every_device):
     theirs = X.copy()
     x = ftiny.from_dlpack(theirs)
     same, moved = ftiny.jit(lambda x: x)(x), ftiny.jit(lambda x: x, donate_argnums=0)(ftiny.from_dlpack(theirs))
+    ftiny.block_until_ready([same, moved])
     theirs[:] = 0
     np.testing.assert_array_equal(same, X)
     np.testing.assert_array_equal(moved, X)

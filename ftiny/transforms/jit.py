@@ -10,7 +10,7 @@ program. Under another transformation it leaves one `call` equation; otherwise i
 The warm path flattens the arguments with the structure of the last call, compares their avals with those of the last
 call, and runs. Arrays that the function closes over become arguments of the program. There are two programs: the whole
 one, with an input for every argument, which other transformations and users see, and the one that is compiled, which
-has no inputs that no result needs (unless `keep_unused`).
+has no inputs that no result needs (unless `keep_unused`) and no results that are inputs: those are handed on.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ from ftiny.transforms.vmap import named_axes
 class Entry:
     """One traced specialisation of a jitted function: the program and what is needed to call it.
 
-    `program` takes `consts` and all leaves and gives all results. `compiled` takes `used_consts` and the leaves at the
-    positions `used` (or None, for all), and gives the results that are no inputs, each once. `donated` and
-    `compiled_donated` are positions among the inputs of the one and the other.
+    `program` takes `consts` and all leaves and gives all results. `compiled` takes those inputs that are in `kept`:
+    `used_consts` and the leaves at the positions `used` (or None, for all). It gives the results that are no inputs,
+    each once. `donated` and `compiled_donated` are positions among the inputs of the one and the other.
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class Entry:
         smaller, used = without_unused(self.program, computed)
         whole = keep_unused or all(used)
         kept = [position for position, flag in enumerate(used) if whole or flag]
+        self.kept = kept
         self.compiled = smaller if not whole else smaller.replace(inputs=self.program.inputs)
         self.used = None if whole else [position - count for position in kept if position >= count]
         self.compiled_donated = tuple(
