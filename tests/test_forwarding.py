@@ -222,3 +222,24 @@ def test_python_numbers_as_arguments(compiled):
             assert f(x, s)[1].dtype == np.asarray(fnp.asarray(s)).dtype
         for s in range(300):
             assert f(x, s)[1].item() == s
+
+
+def test_threads_have_instances_of_their_own(compiled):
+    """Many threads run one program at the same time, more often than there are idle instances."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ftiny.device(compiled) as device:
+        f = ftiny.jit(lambda x: (x, fnp.cumsum(x * 2)))
+        given = [normal(19, seed=seed) for seed in range(8)]
+        f(given[0])
+
+    def run(x):
+        with ftiny.device(device):
+            for _ in range(20):
+                same, total = f(x)
+            return np.asarray(same), np.asarray(total)
+
+    with ThreadPoolExecutor(8) as threads:
+        for x, (same, total) in zip(given, threads.map(run, given)):
+            np.testing.assert_array_equal(same, x)
+            np.testing.assert_allclose(total, np.cumsum(x * 2), rtol=1e-4, atol=1e-5)

@@ -364,8 +364,10 @@ class PlanExecutable(Executable):
 
     def run(self, arguments: Sequence[Memory], donated: Sequence[int] = ()) -> list[Memory]:
         try:
-            # One step for other threads, like `append`.
-            instance = self.idle.pop() if self.idle else Instance(self)
+            try:
+                instance = self.idle.pop()  # one step for other threads, like `append`
+            except IndexError:
+                instance = Instance(self)
             if (recorder := profile.recorder()) is not None:
                 recorder.programs[id(self)] = self.plan, self.sources
             results = instance.run(arguments, donated)
