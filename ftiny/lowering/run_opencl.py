@@ -33,7 +33,7 @@ from ftiny.errors import DeviceError, OutOfMemoryError
 from ftiny.lowering import cache, pocl, profile
 from ftiny.lowering.device import WIDEST_VECTOR, Capabilities, Device, Executable, Memory, contiguous
 from ftiny.lowering.memory import Pool
-from ftiny.lowering.opencl_launches import OpenCLDriver, OpenCLFunctions
+from ftiny.lowering.opencl_launches import Gate, OpenCLDriver, OpenCLFunctions
 from ftiny.lowering.opencl_memory import (
     BufferMemory,
     HostBlock,
@@ -122,6 +122,7 @@ class OpenCLDevice(Device):
         self._unsaved: dict[str, UnsavedProgram] = {}
         self.submitted = self.completed = 0
         self._kept: list[Memory] = []
+        self.gate = Gate(self)
 
     @property
     def description(self) -> str:
@@ -139,7 +140,7 @@ class OpenCLDevice(Device):
 
     def _finish_at_exit(self) -> None:
         if not _forked:
-            self.queue.finish()
+            self.gate.finish()
             self._save_programs(complete=False)
 
     @cached_property
@@ -290,7 +291,7 @@ class OpenCLDevice(Device):
         # Another thread may wait at the same time: what is kept from here on belongs to work that may not be done.
         kept, self._kept = self._kept, []
         try:
-            self.queue.finish()
+            self.gate.finish()
         except self.cl.Error as error:
             self._kept[:0] = kept
             raise DeviceError(f"{self.name}: a kernel failed: {error}") from error
@@ -515,14 +516,34 @@ def refuse_forked() -> None:
 class OpenCLExecutable(PlanExecutable):
     """A plan on an OpenCL device."""
 
+    def __init__(self, driver: OpenCLDriver, plan: Plan, sources: Mapping[int, Any]):
+        super().__init__(driver, plan, sources)
+        self.small = driver.device.is_pocl and driver.device.capabilities.host_memory and is_small(self.plan)
+
     def run(self, arguments: Sequence[Memory], donated: Sequence[int] = ()) -> list[Memory]:
         device: OpenCLDevice = self.driver.device  # type: ignore[assignment]
         refuse_forked()
         try:
+            if self.small:
+                device.gate.close()
             return super().run(arguments, donated)
         except device.cl.Error as error:
             raise DeviceError(f"{device.name}: {self.plan.name} could not be run: {error}") from error
         finally:
             # Not earlier: a wait in the middle of the run, for a branch's index, drops what is kept until then.
+            if not self.small:
+                device.gate.open()
             device.keep(arguments)
             device.started()
+
+
+def is_small(plan: Plan) -> bool:
+    """Whether a run takes a few microseconds at most."""
+    graphs = [step for step in plan.steps if isinstance(step, Graph)]
+    kernels = [plan.kernels[launch.kernel] for graph in graphs for launch in graph.launches]
+    return (
+        len(graphs) == len(plan.steps)
+        and len(kernels) <= 4
+        and sum(buffer.nbytes for buffer in plan.buffers) <= 32 << 10
+        and sum(kernel.flops for kernel in kernels) <= 32 << 10
+    )
