@@ -78,18 +78,14 @@ def placed(values: Sequence) -> tuple[devices.Device, devices.Device | None, lis
 def _moved(values: Sequence) -> tuple[devices.Device, devices.Device | None, list[devices.Memory]]:
     device = placement(values)
     bound = device if any(type(x) is Array and x._device is not None for x in values) else None
-    if device.capabilities.host_memory:
-        return device, bound, [
-            x.memory_on(device) if type(x) is Array else device.from_host(np.array(numpy_value(x)), copy=False)
-            for x in values
-        ]
+    host_memory = device.capabilities.host_memory
     memories: list = []
     away = []
     for number, x in enumerate(values):
         memory = None
         if type(x) is Array:
-            if x._memory is not None and x._memory.device is device:
-                memory = x._memory
+            if host_memory or x._memory is not None and x._memory.device is device:
+                memory = x.memory_on(device)
         elif type(x) in (float, int):
             memory = _number_on(device, x)
         memories.append(memory)

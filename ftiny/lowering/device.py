@@ -34,6 +34,8 @@ logger = logging.getLogger("ftiny")
 
 
 WIDEST_VECTOR = 128  # bytes: OpenCL C has at most 16 lanes of 8
+PART_ALIGNMENT = 128  # bytes: where parts of an allocation start
+LARGEST_TOGETHER, MOST_TOGETHER = 64 << 10, 256 << 10  # bytes of a small array, and of those in one copy
 
 
 @dataclass(frozen=True)
@@ -278,6 +280,19 @@ def tell_once(text: str) -> None:
             return
         _told.add(text)
     logger.warning(text)
+
+
+def together(arrays: Sequence[numpy.ndarray]) -> tuple[dict[int, tuple[int, int]], int]:
+    """Which of the arrays are small enough to be copied together: number -> (bytes, offset), and the bytes of all."""
+    ranges: dict[int, tuple[int, int]] = {}
+    end = 0
+    for number, array in enumerate(arrays):
+        nbytes = array.nbytes
+        after = end + -(-nbytes // PART_ALIGNMENT) * PART_ALIGNMENT
+        if nbytes <= LARGEST_TOGETHER and after <= MOST_TOGETHER:
+            ranges[number] = (nbytes, end)
+            end = after
+    return ranges, end
 
 
 def contiguous(array: numpy.ndarray) -> numpy.ndarray:

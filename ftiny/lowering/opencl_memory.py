@@ -96,11 +96,13 @@ class WrappedMemory(HostMemory):
 class HostBlock:
     """What the pool of a host-memory device keeps: aligned bytes, and the last run that may have used them."""
 
-    __slots__ = ("owner", "address", "last_use")
+    __slots__ = ("view", "address", "last_use")
 
     def __init__(self, nbytes: int):
-        self.owner = numpy.empty(nbytes + HOST_ALIGNMENT, numpy.uint8)
-        self.address = -(-self.owner.ctypes.data // HOST_ALIGNMENT) * HOST_ALIGNMENT
+        owner = numpy.empty(nbytes + HOST_ALIGNMENT, numpy.uint8)
+        start = owner.ctypes.data
+        self.address = -(-start // HOST_ALIGNMENT) * HOST_ALIGNMENT
+        self.view = memoryview(owner)[self.address - start :]  # type: ignore[arg-type]
         self.last_use = 0
 
 

@@ -30,7 +30,7 @@ import numpy
 
 from ftiny.errors import DeviceError, OutOfMemoryError
 from ftiny.lowering import profile
-from ftiny.lowering.device import Device, Executable, Memory
+from ftiny.lowering.device import PART_ALIGNMENT, Device, Executable, Memory
 from ftiny.lowering.liveness import peak_of
 from ftiny.lowering.plan_types import (
     Arena,
@@ -58,7 +58,7 @@ Location = Any
 
 # Results of at most so many bytes, and of more than one element, share an allocation of at most so many: a loop's state
 # lives and dies together, while a loss, one number, may be kept for long.
-SMALL, SMALL_TOGETHER, SMALL_ALIGNMENT = 1 << 10, 64 << 10, 128
+SMALL, SMALL_TOGETHER = 1 << 10, 64 << 10
 # Replays of a program with no more launches than this, made one by one whenever so many runs had to bind anew.
 MOST_REPLAYS, MOST_REPLAYED, PATIENCE = 4, 256, 8
 
@@ -404,7 +404,7 @@ class Layout:
         self.others = [k for k, n in enumerate(self.results) if n is None or n in self.results[:k]]
 
     def _is_small(self, buffer: Buffer) -> bool:
-        end = self.small_bytes + -(-buffer.nbytes // SMALL_ALIGNMENT) * SMALL_ALIGNMENT
+        end = self.small_bytes + -(-buffer.nbytes // PART_ALIGNMENT) * PART_ALIGNMENT
         if math.prod(buffer.shape) < 2 or buffer.nbytes > SMALL or end > SMALL_TOGETHER:
             return False
         self.small.append((buffer.nbytes, self.small_bytes))

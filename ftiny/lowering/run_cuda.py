@@ -36,7 +36,7 @@ import numpy
 
 from ftiny.errors import DeviceError, OutOfMemoryError
 from ftiny.lowering import cache, nvrtc, profile
-from ftiny.lowering.device import Capabilities, Device, Executable, Memory, contiguous
+from ftiny.lowering.device import Capabilities, Device, Executable, Memory, contiguous, together
 from ftiny.lowering.memory import Pool
 from ftiny.lowering.plan_types import (
     Buffer,
@@ -51,18 +51,10 @@ from ftiny.lowering.plan_types import (
     check_plan,
     nested_plans,
 )
-from ftiny.lowering.replay import (
-    SMALL_ALIGNMENT,
-    Driver,
-    Launches,
-    PlanExecutable,
-    drop_idle_instances,
-    independent_launches,
-)
+from ftiny.lowering.replay import Driver, Launches, PlanExecutable, drop_idle_instances, independent_launches
 
 # Copies of fewer or more bytes go the driver's own way, which is quicker for few and holds no memory for many.
 SMALLEST_STAGED, LARGEST_STAGED = 64 << 10, 64 << 20
-MOST_TOGETHER = 256 << 10  # bytes of small arrays in one copy
 STATIC_SHARED = 48 << 10  # bytes of shared memory that need no permission
 _ALREADY = nullcontext()
 
@@ -274,13 +266,7 @@ class CudaDevice(Device):
 
     def all_from_host(self, arrays: Sequence[numpy.ndarray]) -> list[Memory]:
         # Small arrays lie one after the other in one piece of staging memory and in one allocation.
-        ranges: dict[int, tuple[int, int]] = {}  # which array -> (bytes, offset)
-        end = 0
-        for number, array in enumerate(arrays):
-            after = end + -(-array.nbytes // SMALL_ALIGNMENT) * SMALL_ALIGNMENT
-            if array.nbytes <= SMALLEST_STAGED and after <= MOST_TOGETHER:
-                ranges[number] = (array.nbytes, end)
-                end = after
+        ranges, end = together(arrays)
         if len(ranges) < 2 or profile.is_watched():
             return super().all_from_host(arrays)
         with self.active():

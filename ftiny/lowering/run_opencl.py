@@ -31,7 +31,7 @@ import numpy
 
 from ftiny.errors import DeviceError, OutOfMemoryError
 from ftiny.lowering import cache, pocl, profile
-from ftiny.lowering.device import WIDEST_VECTOR, Capabilities, Device, Executable, Memory, contiguous
+from ftiny.lowering.device import WIDEST_VECTOR, Capabilities, Device, Executable, Memory, contiguous, together
 from ftiny.lowering.memory import Pool
 from ftiny.lowering.opencl_launches import Gate, OpenCLDriver, OpenCLFunctions
 from ftiny.lowering.opencl_memory import (
@@ -247,6 +247,22 @@ class OpenCLDevice(Device):
         if profile.is_watched():
             profile.log_transfer(self, "to", array.nbytes, time.perf_counter() - started)
         return memory
+
+    def all_from_host(self, arrays: Sequence[numpy.ndarray]) -> list[Memory]:
+        if not self.capabilities.host_memory:
+            return super().all_from_host(arrays)
+        ranges, end = together(arrays)
+        found: dict[int, Memory] = {}
+        if ranges:
+            whole: Any = self._allocate(end, for_host=True)
+            view = whole.block.view
+            for number, (nbytes, offset) in ranges.items():
+                view[offset : offset + nbytes] = arrays[number].tobytes()
+                found[number] = HostPart(whole, nbytes, whole.location + offset)
+        return [
+            found[k] if k in found else self.from_host(numpy.array(array, order="C"), copy=False)
+            for k, array in enumerate(arrays)
+        ]
 
     def write(self, location: Any, array: numpy.ndarray, wait: bool) -> None:
         """Writes to a location, with `wait` after the work started so far."""
