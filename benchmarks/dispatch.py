@@ -7,11 +7,12 @@ with 101 leaves; the time is that of flattening, comparing avals, collecting mem
      leaves  results   us per call
           1        1           3.1
 
-Then the yardstick's three cases on the current device, beside jax on the same kind of device if it is installed.
-Results go back in as arguments, the sides alternate in one process, and the ratio is the median of jax's time over
-ftiny's:
+Then the yardstick's three cases, and two more, on the current device, beside jax on the same kind of device if it is
+installed. Results go back in as arguments, the sides alternate in one process, and the ratio is the median of jax's
+time over ftiny's:
 
-    min        x + 1; 100 parameters are given and not used
+    min        x + 1
+    unused     x + 1; 100 parameters are given and not used
     through    x + 1; 100 parameters are given back unchanged
     touch      x + 1 and p + 1 for each of 100 parameters
     batch      x plus the sum of 10 numpy arrays of 1 KB
@@ -62,6 +63,7 @@ def seconds_of(call: Callable, calls: int, wait: Callable = lambda: None) -> flo
 
 CASES = {
     "min": lambda x, p: (x + 1, ()),
+    "unused": lambda x, p: (x + 1, ()),
     "through": lambda x, p: (x + 1, p),
     "touch": lambda x, p: (x + 1, [a + 1 for a in p]),
     "batch": lambda x, p: (sum(p, x), ()),
@@ -72,7 +74,8 @@ def looped(jit: Callable, put: Callable, name: str) -> tuple[Callable, Callable]
     """`(call, wait)`: the case as a loop that puts its results back in."""
     random = np.random.default_rng(0)
     batch = [random.standard_normal(256).astype(np.float32) for _ in range(10)]
-    given = batch if name == "batch" else [put(random.standard_normal(8).astype(np.float32)) for _ in range(100)]
+    given = [put(random.standard_normal(8).astype(np.float32)) for _ in range(0 if name == "min" else 100)]
+    given = batch if name == "batch" else given
     state = {"x": put(random.standard_normal(256 if name == "batch" else 8).astype(np.float32)), "p": given}
     function = jit(CASES[name])
 
@@ -84,7 +87,7 @@ def looped(jit: Callable, put: Callable, name: str) -> tuple[Callable, Callable]
 
 
 def compare(rounds: int, calls: int) -> None:
-    """The table of the three cases."""
+    """The table of the cases."""
     sides = {"ftiny": (ftiny.jit, ftiny.device_put)}
     try:
         import jax
