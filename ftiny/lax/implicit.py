@@ -26,7 +26,8 @@ from typing import Any
 
 import numpy as np
 
-from ftiny import core, primitives, tree
+from ftiny import array_tree as tree
+from ftiny import core, primitives
 from ftiny import numpy as fnp
 from ftiny.core import ZERO, Anchor, Jaxpr, Primitive, not_needed
 from ftiny.errors import ArgumentError, RuleError

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ftiny import core, dtypes, primitives, tree
+from ftiny import array_tree as tree
+from ftiny import core, dtypes, primitives
 from ftiny.core import ZERO, Aval
 from ftiny.errors import ArgumentError, DtypeError, ShapeError, TracerError
 from ftiny.source import located

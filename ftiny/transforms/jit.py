@@ -23,7 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from ftiny import core, dtypes, tree
+from ftiny import array_tree as tree
+from ftiny import core, dtypes
 from ftiny.array import Array, ShapeDtypeStruct, as_array, interned
 from ftiny.core import Aval, EvalTrace, Jaxpr, Tracer
 from ftiny.errors import ArgumentError, DtypeError

@@ -23,7 +23,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ftiny import core, tree
+from ftiny import array_tree as tree
+from ftiny import core
 from ftiny.array import ShapeDtypeStruct
 from ftiny.core import Aval, Jaxpr, Tracer
 from ftiny.errors import ArgumentError
