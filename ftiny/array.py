@@ -300,7 +300,7 @@ def copied(x):
     It stays when `x` is donated or deleted. A traced value has no memory and is returned as it is.
     """
     if type(x) is not Array:
-        return x
+        return x.copy() if isinstance(x, core.TypedKey) else x
     memory = x._memory
     if memory is None:
         return Array(x.aval, host=_read_only(np.array(x.host())), device=x._device)

@@ -101,6 +101,10 @@ class TypedKey:
         """The extents of the axes; a single key has none."""
         raise NotImplementedError
 
+    def copy(self):
+        """The keys in memory of their own."""
+        raise NotImplementedError
+
 
 class ArrayLike:
     """What concrete arrays and tracers share: `shape`, `dtype`, ... The operators are added by `ftiny.numpy`."""

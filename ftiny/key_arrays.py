@@ -81,6 +81,10 @@ class KeyArray(core.TypedKey):
         """Give the memory back at once; the keys can not be used any more."""
         self.words.delete()
 
+    def copy(self) -> KeyArray:
+        """The keys in memory of their own."""
+        return KeyArray(self.words.copy())
+
     def block_until_ready(self) -> KeyArray:
         """Wait until the keys have been computed. Returns them."""
         self.words.block_until_ready()
@@ -119,7 +123,7 @@ class KeyArray(core.TypedKey):
         if isinstance(self.words, core.Tracer):
             return f"<{self.words.trace.name} tracer {KEY}[{','.join(map(str, self.shape))}]>"
         if isinstance(self.words, (Array, np.ndarray)):
-            return f"Array({self.shape}, dtype={KEY}) overlaying:\n{self.words}"
+            return f"Array({self.shape}, dtype={KEY}) overlaying:\n{self.words!s}"
         return f"KeyArray({self.words!r})"
 
     def __reduce__(self):

@@ -61,7 +61,11 @@ def unpacked(numbers) -> KeyArray:
 
 def for_keys(namespace: dict[str, Any], table: dict[str, tuple[str, ...]]) -> dict[str, Callable]:
     """The functions of a namespace that the table names, each taking keys for the parameters named there."""
-    return {name: _with_keys(name, namespace[name], parameters) for name, parameters in table.items()}
+    made: dict[Callable, Callable] = {}  # two names of one function stay one
+    for name, parameters in table.items():
+        function = namespace[name]
+        made.setdefault(function, _with_keys(name, function, parameters))
+    return {name: made[namespace[name]] for name in table}
 
 
 def _with_keys(name: str, function: Callable, parameters: tuple[str, ...]) -> Callable:
@@ -152,7 +156,6 @@ def _install() -> None:
         "squeeze": _with_keys("squeeze", manipulation.squeeze, ("x",)),
         "swapaxes": _with_keys("swapaxes", manipulation.swapaxes, ("x",)),
         "take": _with_keys("take", indexing.take, ("x",)),
-        "copy": lambda self: KeyArray(self.words.copy()),
         "T": property(transpose),
     }
     for name, method in methods.items():
