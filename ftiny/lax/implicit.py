@@ -26,8 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from ftiny import array_tree as tree
-from ftiny import core, primitives
+from ftiny import core, primitives, tree
 from ftiny import numpy as fnp
 from ftiny.core import ZERO, Anchor, Jaxpr, Primitive, not_needed
 from ftiny.errors import ArgumentError, RuleError

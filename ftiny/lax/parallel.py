@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import math
 
-from ftiny import array_tree as tree
-from ftiny import collectives
+from ftiny import collectives, tree
 from ftiny import numpy as fnp
 from ftiny.collectives import axis_index, axis_size, pvary
 from ftiny.numpy.common import canonical_axis, shape_of

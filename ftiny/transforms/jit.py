@@ -65,14 +65,16 @@ class Entry:
         self.donated = tuple(count + position for position in donated)
         smaller, used = without_unused(self.program)
         whole = keep_unused or all(used)
-        kept = range(len(used)) if whole else [position for position, flag in enumerate(used) if flag]
+        if whole:
+            used = (True,) * len(used)
+        kept = [position for position, flag in enumerate(used) if flag]
+        owned = set(self.donated)
         self.compiled = self.program if whole else smaller
         self.used = None if whole else [position - count for position in kept if position >= count]
-        self.compiled_donated = tuple(new for new, position in enumerate(kept) if position in self.donated)
+        self.compiled_donated = tuple(new for new, position in enumerate(kept) if position in owned)
         # What is not used stays as it is: a numpy array is not copied.
         self.consts = [
-            x if isinstance(x, Tracer) or position not in kept else as_array(x)
-            for position, x in enumerate(program.consts)
+            x if isinstance(x, Tracer) or not flag else as_array(x) for x, flag in zip(program.consts, used)
         ]
         self.used_consts = [self.consts[position] for position in kept if position < count]
         self.executables: dict[Device, Any] = {}
