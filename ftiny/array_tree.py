@@ -18,7 +18,7 @@ import optree
 
 from ftiny import core
 from ftiny import tree as full_tree
-from ftiny.tree import ARRAYS, Partial, PyTreeDef, keystr, matching_leaves, remembered_paths, unflatten
+from ftiny.tree import ARRAYS, Partial, PyTreeDef, keystr, matching_leaves, paths_of, unflatten
 
 __all__ = [
     "Partial", "PyTreeDef", "broadcast_leaves", "flatten", "keystr", "leaves", "leaves_with_path", "map", "shapes",
@@ -51,7 +51,7 @@ def map(f: Callable, tree, *rest) -> Any:  # noqa: A001
 def leaves_with_path(tree) -> list:
     """[(path, leaf), ...]; the array of a key has the path of the key."""
     found, treedef = flatten(tree)
-    return list(zip(remembered_paths(treedef), found))
+    return list(zip(paths_of(treedef), found))
 
 
 def shapes(tree) -> list[tuple[int, ...]]:

@@ -140,7 +140,15 @@ def _paths(treedef: PyTreeDef) -> tuple[KeyPath, ...]:
     return tuple(tuple(_key(entry) for entry in accessor) for accessor in treedef.accessors())
 
 
-remembered_paths = functools.lru_cache(maxsize=512)(_paths)
+_remembered_paths = functools.lru_cache(maxsize=512)(_paths)
+
+
+def paths_of(treedef: PyTreeDef) -> tuple[KeyPath, ...]:
+    """The path to every leaf of a structure, remembered."""
+    try:
+        return _remembered_paths(treedef)
+    except TypeError:  # the structure has an unhashable part
+        return _paths(treedef)
 
 
 def _leaves_and_paths(tree, is_leaf: Callable[..., bool] | None, is_leaf_takes_path: bool):
@@ -151,10 +159,7 @@ def _leaves_and_paths(tree, is_leaf: Callable[..., bool] | None, is_leaf_takes_p
         found, treedef = flatten(tree, lambda _: next(answers))
     else:
         found, treedef = flatten(tree, is_leaf)
-    try:
-        return remembered_paths(treedef), found, treedef
-    except TypeError:  # the structure has an unhashable part
-        return _paths(treedef), found, treedef
+    return paths_of(treedef), found, treedef
 
 
 def _answers(is_leaf: Callable[..., bool], path: KeyPath, node):
