@@ -20,7 +20,7 @@ import numpy as np
 
 from ftiny import core
 from ftiny.array import Array, as_array, interned
-from ftiny.core import Anchor, Aval, Eqn, EvalTrace, Jaxpr, Literal, Primitive, Var, subprograms
+from ftiny.core import INLINED, Anchor, Aval, Eqn, EvalTrace, Jaxpr, Literal, Primitive, Var, subprograms
 from ftiny.errors import DeviceError
 from ftiny.lowering import device as devices
 from ftiny.lowering.profile import debug_level
@@ -72,7 +72,7 @@ def structure_key(jaxpr: Jaxpr) -> tuple:
 
     def params(eqn: Eqn) -> Any:
         # Names, policies and derivative rules do not change what is computed.
-        inlined = eqn.primitive.name in ("call", "custom_jvp", "custom_vjp")
+        inlined = eqn.primitive.name in INLINED
         return freeze(subprograms(eqn)[0] if inlined else eqn.params)
 
     head = define(jaxpr.constvars + jaxpr.inputs)
@@ -184,7 +184,7 @@ def interprets(device: devices.Device) -> bool:
 def dispatch(primitive: Primitive, args: Sequence, params: dict) -> list[Array]:
     """The results of one equation on concrete values: what `EvalTrace` does."""
     if primitive.name == "call":
-        return run(params["jaxpr"], args)
+        return _run_call(params["jaxpr"], args)
     device = placement(args)
     avals = [core.get_aval(x) for x in args]
     outs = primitive.infer(avals, params)
@@ -201,6 +201,14 @@ def dispatch(primitive: Primitive, args: Sequence, params: dict) -> list[Array]:
     return [
         Array(interned(aval.update()), None, _read_only(result, aval), bound) for result, aval in zip(results, outs)
     ]
+
+
+def _run_call(jaxpr: Jaxpr, args: Sequence) -> list[Array]:
+    """The results of a call, what a jitted function under `vmap` or `grad` is, without unused arguments."""
+    from ftiny.transforms.programs import without_unused
+
+    smaller, used = without_unused(jaxpr)
+    return run(jaxpr, args) if all(used) else run(smaller, [x for x, flag in zip(args, used) if flag])
 
 
 def _read_only(result, aval: Aval) -> np.ndarray:

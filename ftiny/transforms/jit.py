@@ -8,7 +8,9 @@ program. Under another transformation it leaves one `call` equation; otherwise i
     (Array([2., 2.], dtype=float32), Array([2., 2.], dtype=float32), 1)
 
 The warm path flattens the arguments with the structure of the last call, compares their avals with those of the last
-call, and runs. Arrays that the function closes over become arguments of the program.
+call, and runs. Arrays that the function closes over become arguments of the program. There are two programs: the whole
+one, with an input for every argument, which other transformations and users see, and the one that is compiled, which
+has no inputs that no result needs (unless `keep_unused`).
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from ftiny import core, dtypes, tree
+from ftiny import array_tree as tree
+from ftiny import core, dtypes
 from ftiny.array import Array, ShapeDtypeStruct, as_array, interned
 from ftiny.core import Aval, EvalTrace, Jaxpr, Tracer
 from ftiny.errors import ArgumentError, DtypeError
@@ -32,29 +35,57 @@ from ftiny.transforms.call import bind_call
 from ftiny.transforms.checks import CheckedTrace, active_checks
 from ftiny.transforms.common import FlatFunction, check_leaves, name_of
 from ftiny.transforms.modes import PlainTrace
+from ftiny.transforms.programs import without_unused
 from ftiny.transforms.retraces import record
 from ftiny.transforms.stages import Lowered, Traced
 from ftiny.transforms.vmap import named_axes
 
 
 class Entry:
-    """One traced specialisation of a jitted function: the program and what is needed to call it."""
+    """One traced specialisation of a jitted function: the program and what is needed to call it.
+
+    `program` takes `consts` and all leaves, `compiled` takes `used_consts` and the leaves at the positions `used` (or
+    None, for all). `donated` and `compiled_donated` are positions among the inputs of the one and the other.
+    """
 
     def __init__(
-        self, structure, avals: list[Aval], statics: tuple, out_structure, program: Jaxpr, donated: tuple[int, ...]
+        self,
+        structure,
+        avals: list[Aval],
+        statics: tuple,
+        out_structure,
+        program: Jaxpr,
+        donated: tuple[int, ...],
+        keep_unused: bool,
     ):
         self.structure, self.avals, self.statics, self.out_structure = structure, avals, statics, out_structure
         self.program = program.close_over()
-        self.consts = [x if isinstance(x, Tracer) else as_array(x) for x in program.consts]
         self.out_avals = [interned(aval.update()) for aval in program.out_avals]
-        self.donated = tuple(len(self.consts) + position for position in donated)
+        count = len(program.consts)
+        self.donated = tuple(count + position for position in donated)
+        smaller, used = without_unused(self.program)
+        whole = keep_unused or all(used)
+        if whole:
+            used = (True,) * len(used)
+        kept = [position for position, flag in enumerate(used) if flag]
+        owned = set(self.donated)
+        self.compiled = self.program if whole else smaller
+        self.used = None if whole else [position - count for position in kept if position >= count]
+        self.compiled_donated = tuple(new for new, position in enumerate(kept) if position in owned)
+        # What is not used stays as it is: a numpy array is not copied.
+        self.consts = [
+            x if isinstance(x, Tracer) or not flag else as_array(x) for x, flag in zip(program.consts, used)
+        ]
+        self.used_consts = [self.consts[position] for position in kept if position < count]
         self.executables: dict[Device, Any] = {}
         self.repeated: list[bool] | None = None  # results that share memory with an earlier one, known after a run
 
     def run(self, leaves: Sequence) -> Any:
         """Run on concrete leaves; the result as a pytree."""
         device = default_device()
-        values = [*self.consts, *leaves] if self.consts else leaves
+        values = leaves if self.used is None else [leaves[position] for position in self.used]
+        if self.used_consts:
+            values = [*self.used_consts, *values]
         memories = []
         bound = None
         for x in values:
@@ -69,9 +100,9 @@ class Entry:
             memories.append(memory if memory is not None and memory.device is device else x.memory_on(device))
         executable = self.executables.get(device)
         if executable is None:
-            executable = self.executables[device] = executable_for(self.program, device, self.donated)
+            executable = self.executables[device] = executable_for(self.compiled, device, self.compiled_donated)
         if self.donated:
-            results = executable.run(memories, self.donated)
+            results = executable.run(memories, self.compiled_donated)
             self._delete_donated(leaves)
         else:
             results = executable.run(memories)
@@ -84,8 +115,8 @@ class Entry:
         )
 
     def _delete_donated(self, leaves: Sequence) -> None:
-        """Donated arrays can not be used any more, whether a result took their memory or not: which ones it takes
-        depends on sizes and devices, and a program should not."""
+        """Donated arrays can not be used any more, whether a result took their memory or not, and whether the program
+        uses them or not: which ones it takes depends on sizes and devices, and a program should not."""
         for position in self.donated:
             x = leaves[position - len(self.consts)]
             if type(x) is Array:
@@ -107,11 +138,13 @@ class Jitted:
         donate_names: tuple[str, ...],
         name: str | None,
         inline: bool,
+        keep_unused: bool,
     ):
         functools.update_wrapper(self, function)
         self.function, self.name = function, name or name_of(function)
         self._static, self._static_names = static, static_names
-        self._donate, self._donate_names, self._inline = donate, donate_names, inline
+        self._donate, self._donate_names = donate, donate_names
+        self._inline, self._keep_unused = inline, keep_unused
         self._entries: dict[Hashable, Entry] = {}
         self._last: Entry | None = None
         self._lock = threading.Lock()
@@ -159,6 +192,8 @@ class Jitted:
         if isinstance(trace, CheckedTrace):
             return tree.unflatten(entry.out_structure, trace.run(entry.program, [*entry.consts, *leaves]))
         if isinstance(trace, EvalTrace):
+            if entry.used is not None:
+                _refuse_tracers(leaves)  # an unused one would pass unseen
             self._last = entry
             return entry.run(leaves)
         values = [*entry.consts, *leaves]
@@ -194,7 +229,8 @@ class Jitted:
         with self._lock:
             self.trace_count += 1
         program = core.stage(flat, avals, f"jit({self.name})")
-        return Entry(structure, avals, statics, flat.out_structure, program, self._donated_leaves(args, kwargs, fixed))
+        donated = self._donated_leaves(args, kwargs, fixed)
+        return Entry(structure, avals, statics, flat.out_structure, program, donated, self._keep_unused)
 
     def _donated_leaves(self, args: tuple, kwargs: dict, fixed: dict) -> tuple[int, ...]:
         """Positions, among the leaves, of donated arguments."""
@@ -236,7 +272,11 @@ class Jitted:
             check_leaves(f"jit({self.name}), keyword {key!r}", (value,))
 
     def program(self, *args, **kwargs) -> Jaxpr:
-        """The program for these arguments (arrays or `ShapeDtypeStruct`); its first inputs are what it closed over."""
+        """The program for these arguments (arrays or `ShapeDtypeStruct`); its first inputs are what it closed over.
+
+        It has an input for every argument, used or not, since other transformations take it so. The inputs of what is
+        compiled are those of `lower(...).as_text()`.
+        """
         dynamic, named, statics = self.separate(args, kwargs)
         leaves, structure = tree.flatten((dynamic, named))
         return self._trace(args, kwargs, structure, [core.get_aval(x) for x in leaves], statics).program
@@ -265,6 +305,12 @@ def _stand_in(x):
     return np.broadcast_to(np.zeros((), x.dtype), x.shape) if isinstance(x, ShapeDtypeStruct) else x
 
 
+def _refuse_tracers(leaves: Sequence) -> None:
+    for x in leaves:
+        if isinstance(x, Tracer):
+            as_array(x)  # raises the error of a leaked tracer
+
+
 def _aval_of_number(x) -> Aval:
     """The aval of a numpy array or a Python number; raises `TypeError` for everything else, tracers too."""
     if isinstance(x, Tracer):
@@ -288,6 +334,7 @@ def jit(
     static_argnames=(),
     donate_argnums=(),
     donate_argnames=(),
+    keep_unused: bool = False,
     inline: bool = False,
     name: str | None = None,
 ) -> Any:
@@ -299,6 +346,8 @@ def jit(
             keyword with its name are the same argument.
         donate_argnums, donate_argnames: arguments whose memory the program may reuse for its results. These arrays can
             not be used again.
+        keep_unused: also hand to the compiled program the arguments, and the arrays closed over, that no result and no
+            effect needs. By default these are not moved to the device, and have no say in which device that is.
         inline: leave the function's equations in an enclosing program, instead of one `call` equation. The compiled
             program is the same; only what is printed differs.
         name: what the program is called in logs (default: the function's name).
@@ -313,6 +362,7 @@ def jit(
             static_argnames=static_argnames,
             donate_argnums=donate_argnums,
             donate_argnames=donate_argnames,
+            keep_unused=keep_unused,
             inline=inline,
             name=name,
         )
@@ -320,7 +370,7 @@ def jit(
         raise ArgumentError(located(f"jit takes a function, not a {type(function).__name__}"))
     static, static_names = _both_ways(function, static_argnums, static_argnames)
     donate, donate_names = _both_ways(function, donate_argnums, donate_argnames)
-    return Jitted(function, static, static_names, donate, donate_names, name, inline)
+    return Jitted(function, static, static_names, donate, donate_names, name, inline, keep_unused)
 
 
 def _both_ways(function: Callable, numbers, names) -> tuple[tuple[int, ...], tuple[str, ...]]:
