@@ -22,9 +22,14 @@ from ftiny.lowering.simplify import simplify
 OPS = {"sum": lax.cumsum, "prod": lax.cumprod, "max": lax.cummax, "min": lax.cummin, "logsumexp": lax.cumlogsumexp}
 # (shape, axis): short, odd and prime rows, few long rows, columns few and many, an axis in the middle, nothing at all.
 SHAPES = [((7, 13), 1), ((301, 3), 1), ((5, 1003), 1), ((3, 1004), 1), ((2, 8192), 1), ((1_000_003,), 0),
-          ((40_000,), 0), ((3, 30_007), 1), ((517, 33), 0), ((1000, 128), 0), ((20_001, 5), 0), ((3, 701, 40), 1), ((70, 1), 1),
-          ((0, 5), 1), ((5, 0), 1), ((1,), 0)]
+          ((40_000,), 0), ((3, 30_007), 1), ((517, 33), 0), ((1000, 128), 0), ((20_001, 5), 0), ((3, 701, 40), 1),
+          ((70, 1), 1), ((0, 5), 1), ((5, 0), 1), ((1,), 0)]
 DTYPES = ["float32", "float64", "float16", "bfloat16", "int8", "int16", "int32", "int64", "uint8", "uint32", "uint64"]
+
+
+def whole(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
+    """float32 numbers whose sums are exact in any order."""
+    return np.random.default_rng(seed).integers(-8, 9, shape).astype(np.float32)
 
 
 def drawn(shape: tuple[int, ...], dtype="float32", seed: int = 0) -> np.ndarray:
@@ -49,7 +54,7 @@ def close(function, *arguments, device: str) -> None:
 
 @pytest.mark.parametrize("shape, axis", SHAPES, ids=str)
 def test_sums_of_every_shape(compiled: str, shape, axis) -> None:
-    x = drawn(shape, seed=sum(shape))
+    x = whole(shape, sum(shape))
     close(lambda x: [lax.cumsum(x, axis)], x, device=compiled)
     close(lambda x: [lax.cumsum(x, axis, reverse=True)], x, device=compiled)
 
@@ -58,7 +63,8 @@ def test_sums_of_every_shape(compiled: str, shape, axis) -> None:
 @pytest.mark.parametrize("reverse", [False, True])
 def test_operations(compiled: str, op: str, reverse: bool) -> None:
     for shape, axis in (((11, 257), 1), ((300, 20), 0), ((20_011,), 0)):
-        close(lambda x: [OPS[op](x, axis, reverse=reverse)], drawn(shape, seed=axis + reverse), device=compiled)  # noqa: B023
+        x = whole(shape, axis + reverse) if op == "sum" else drawn(shape, seed=axis + reverse)
+        close(lambda x: [OPS[op](x, axis, reverse=reverse)], x, device=compiled)  # noqa: B023
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -89,10 +95,10 @@ def test_producers_and_consumers_join_the_scan(compiled: str) -> None:
 
 
 def test_gradients_and_batches(compiled: str) -> None:
-    x = drawn((4, 700), seed=8)
+    x = drawn((4, 11), seed=8)
     for op in ("sum", "prod", "max"):
         def loss(x):
-            return fnp.sum(OPS[op](x, 0) * fnp.arange(700, dtype="float32") / 700)  # noqa: B023
+            return fnp.sum(OPS[op](x, 0) * fnp.arange(11, dtype="float32") / 11)  # noqa: B023
 
         close(lambda x: [ftiny.vmap(ftiny.grad(loss))(x)], x, device=compiled)  # noqa: B023
 
@@ -116,13 +122,13 @@ def nests_of(function, *arguments) -> list:
 @pytest.mark.parametrize("shape, axis", SHAPES, ids=str)
 @pytest.mark.parametrize("reverse", [False, True])
 def test_gpus_without_shuffles(opencl: str, shape, axis, reverse: bool) -> None:
-    x = drawn(shape, seed=11)
+    x = whole(shape, 11)
     nests, program = nests_of(lambda x: lax.cumsum(x, axis, reverse=reverse), x)
     (want,) = interpret(program, [x])
     for built in nests:
         names = {a.name: x for a, v in zip(built.nest.arguments, built.variables) if v in program.inputs}
         (found,) = run_opencl(built.nest, names, GPU).values()
-        np.testing.assert_allclose(found, want, rtol=1e-3, atol=1e-3)
+        np.testing.assert_array_equal(found, want)
 
 
 @pytest.mark.parametrize("op", OPS)

@@ -115,8 +115,8 @@ class Cuda(Dialect):
         address, value = f"{printer.name(stmt.buffer)} + {printer.text(stmt.offset)}", printer.text(stmt.value)
         head = "static __device__ __forceinline__"
         if isinstance(stmt, Publish):
-            printer.add_helper("publish", f"{head} void publish(int* p, int v) {{\n"
-                               '    asm volatile("st.release.gpu.global.s32 [%0], %1;" :: "l"(p), "r"(v) : "memory");\n}')
+            body = 'asm volatile("st.release.gpu.global.s32 [%0], %1;" :: "l"(p), "r"(v) : "memory");'
+            printer.add_helper("publish", f"{head} void publish(int* p, int v) {{\n    {body}\n}}")
             printer.line(f"publish({address}, {bare(value)});")
             return
         printer.add_helper("seen", f"{head} int seen(const int* p) {{\n    int v;\n"

@@ -239,7 +239,7 @@ def lane(x: Expr, number: int) -> Expr:
 
 
 def shuffle_up(x: Expr, distance: int) -> Expr:
-    """The value of x in the warp's thread whose number is `distance` smaller, x itself where there is none (CUDA only)."""
+    """The value of x in the warp's thread whose number is smaller by `distance`, or its own (CUDA only)."""
     return intern_node("shuffle_up", (x,), x.dtype, distance)
 
 

@@ -142,10 +142,11 @@ def points_kernel(context: Context, stages: tuple[Stage, ...]) -> None:
 
 
 def scan_kernel(context: Context, stages: tuple[Stage, ...]) -> bool:
-    """Give the stages to schedule_scan.py if it wants them."""
+    """Give the stages to schedule_scan_cpu.py or schedule_scan.py if they want them."""
     from ftiny.lowering.schedule_scan import schedule_scan
+    from ftiny.lowering.schedule_scan_cpu import schedule_scan_cpu
 
-    return schedule_scan(context, stages)
+    return schedule_scan_cpu(context, stages) if context.cpu else schedule_scan(context, stages)
 
 
 def block_kernel(context: Context, stages: tuple[Stage, ...]) -> bool:

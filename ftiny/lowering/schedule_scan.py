@@ -10,14 +10,15 @@ A line of several tiles hands its state on in one of two ways. With many lines, 
 keeps the state in a register. Otherwise tiles are blocks, which look back (Merrill and Garland, *Single-pass Parallel
 Prefix Scan with Decoupled Look-back*, 2016): each publishes what its tile folds to as soon as it knows it, and then
 combines what the tiles before it have published. Other than in the paper, where a block takes whatever is there, the
-order is fixed, so that the same input gives the same bits: a line's tiles are cut into groups, and a tile combines the
-state before its group with each tile before it in the group, one from every thread. The last tile of a group publishes
-the state before the next one. A block takes its tile from a counter when it starts: whoever it waits for has started.
-Flags are never cleared. Every launch adds one to each of them, so a block knows from its own what to wait for.
+order is fixed, so that the same input gives the same bits: a line's tiles are cut into groups, the last tile of a group
+publishes the state at its end, and a tile combines that of the last group but one with each tile since. (That of the
+last group would have to be waited for: it is only then being made.) A block takes its tile from a counter when it
+starts, so whoever it waits for has started. Flags are never cleared: every launch adds one to each of them, and a block
+knows from its own what to wait for.
 
 Worked example, cumsum of f32[8192, 8192] along the last axis: 256 threads to a row, 8 vectors of 4 elements each. Along
-the first axis: a warp's threads lie on 32 neighbouring columns, 16 elements each, 8 warps to a tile of 128 rows; a line
-has 64 tiles, two groups of 63, and the 8 threads of a column look back over 8 tiles each.
+the first axis: a warp's threads lie on 32 neighbouring columns, 32 elements each, 8 warps to a tile of 256 rows; a line
+has 32 tiles, one group, and the 8 threads of a column look back over 4 tiles each.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ftiny.dtypes import accumulation_dtype
 from ftiny.lowering.expr import (
     Axis,
     Expr,
@@ -75,10 +77,10 @@ from ftiny.lowering.schedule_merge import plain_places
 
 WARP_BYTES = 16        # what a thread reads at once along a contiguous line
 HELD_BYTES = 128       # what a thread holds of a tile
-COLUMN_BYTES = 64      # the same where lines lie side by side, whose tiles are narrow
+MOST_LANES = 16        # of a vector in OpenCL C
 WARPS = 8              # of a block, where a line does not say otherwise
 LONGEST = 16           # the most warps that share a line without looking back
-LOOKED_AT = 64         # tiles that the threads of a line look back over, at least
+LOOKED_AT = 128        # places that the threads of a line look back over, at least
 FLAG = np.dtype(np.int32)
 
 State = tuple[Expr, ...] | None  # of one or more components; None is the neutral one
@@ -201,9 +203,10 @@ def choose(context: Context, fold: Fold, steps: Steps, lines: int) -> Tiling:
     widest = max(v.dtype.itemsize for v in (*fold.state, *values))
     held = sum(max(4, n.dtype.itemsize) for n in (*steps.taken, *fold.state)) // 2
     if lies_along(context.nest, fold):
-        tiling = _along(length, max(1, min(4, WARP_BYTES // max(4, widest))), held, exchange)
+        tiling = _along(length, 1 if length == 1 else max(1, min(4, WARP_BYTES // max(4, widest))), held, exchange)
     else:
-        tiling = _beside(length, max(2, COLUMN_BYTES // held), min(32, 1 << (lines - 1).bit_length()), exchange)
+        most = max(2, HELD_BYTES // held) if exchange else MOST_LANES
+        tiling = _beside(length, most, min(32, 1 << (lines - 1).bit_length()), exchange)
     units = context.capabilities.compute_units
     few = tiling.blocks(lines) < 16 * units
     return replace(tiling, looks_back=exchange and tiling.pieces > 1 and tiling.warps > 1 and few)
@@ -327,13 +330,14 @@ class Builder:
     def _tile(self, piece: Expr, carry: State) -> tuple[State, tuple[Expr, ...]]:
         """The statements of one tile that `carry` precedes; returns what precedes it, and what it folds to."""
         turns = range(self.tiling.turns)
+        flags = self._own_flag(piece) if self.tiling.looks_back else None
         vectors = [self._vector(piece, r) for r in turns]
         folded = [self._fold(v) for v in vectors]
         totals = [self._declared(f[-1], f"all{r}") for r, f in enumerate(folded)]
         earlier, warp_total = self._across_threads(totals)
         before, total = self._across_warps(warp_total)
-        if self.tiling.looks_back:
-            carry = self._look_back(piece, total)
+        if flags is not None:
+            carry = self._look_back(piece, total, *flags)
         before = self._joined(carry, before)
         for vector, states, prefix in zip(vectors, folded, earlier):
             self._emit(vector, states, self._joined(before, prefix))
@@ -492,7 +496,8 @@ class Builder:
 
     def _shared(self, size: int) -> list[str]:
         names = [self.names.fresh(f"{v.name}_shared") for v in self.fold.state]
-        self.arrays += [DeclareArray(n, v.dtype, size, "shared") for n, v in zip(names, self.fold.state)]
+        self.arrays += [DeclareArray(n, accumulation_dtype(v.dtype), size, "shared")
+                        for n, v in zip(names, self.fold.state)]
         return names
 
     def _stored(self, arrays: Iterable[str], at: Expr, state: Iterable[Expr]) -> list[Stmt]:
@@ -509,29 +514,48 @@ class Builder:
         self.context.add_scratch(Value(name, shape, dtype, dtype, "global"))
         return name
 
-    def _look_back(self, piece: Expr, total: tuple[Expr, ...]) -> tuple[Expr, ...]:
+    def _look_back(self, piece: Expr, total: tuple[Expr, ...], flags: str, expected: Expr) -> tuple[Expr, ...]:
         """Publish what the tile folds to, and combine what lies before it."""
         tiling, pieces = self.tiling, self.tiling.pieces
-        each = -(-min(pieces, LOOKED_AT) // (tiling.along * tiling.warps))
-        size = each * tiling.along * tiling.warps - 1      # tiles of a group: one place is the state before it
-        groups = -(-pieces // size)
-        wide = self.blocks * tiling.lines
-        flags, folded = self._published("tile", pieces, wide)
-        number, at = simplify(floordiv(piece, const(size))), simplify(mod(piece, const(size)))
-        awaited = self.names.fresh("awaited")
-        self.out.append(Declare(awaited, FLAG, element(flags, piece * self.blocks + self.block, FLAG) + 1))
-        expected = variable(awaited, FLAG)
+        own = tiling.along * tiling.warps                       # threads of a line
+        each = -(-min(pieces, LOOKED_AT) // own)                # places that a thread looks at
+        size = pieces if pieces < each * own else (each * own - 1) // 2
+        groups, wide = -(-pieces // size), self.blocks * tiling.lines
+        folded = self._states("tile", pieces * wide)
+        ends = None
+        if groups > 1:
+            ends = self._scratch("group_flags.counter", (groups * self.blocks,), FLAG), self._states("group", groups * wide)
         self._publish(flags, folded, piece, total, expected)
-        ends = self._published("group", groups, wide) if groups > 1 else None
-        prefix = self._declared(self.fold.init, "before")
+        number = simplify(floordiv(piece, const(size)))
+
+        def places(place: Expr) -> list[tuple[Expr, Expr, tuple[str, list[str]]]]:
+            """What a place stands for: (whether it exists, the number of the tile or group, where that publishes)."""
+            tile = simplify((number - 1) * size + place - 1 if ends else place - 1)
+            found = [(logical_and(place >= 1, tile >= 0, tile < piece), tile, (flags, folded))]
+            if ends:
+                found.append((logical_and(compare("eq", place, const(0)), number >= 2), simplify(number - 2), ends))
+            return found
+
         turn = Axis(self.names.fresh("looked"), each)
+        together = self.thread if tiling.lines > 1 else axis_expr(turn) + (self.warp * tiling.along + self.sub) * each
+        # Whoever publishes for several lines is awaited once by one thread, for all threads of the block.
+        waits = [If(simplify(exists), (Await(there[0], simplify(k * self.blocks + self.block), expected),))
+                 for exists, k, there in places(simplify(together))]
+        if tiling.lines > 1:
+            assert each * own <= tiling.threads
+            self.out += [*(w if each * own == tiling.threads else If(self.thread < each * own, (w,)) for w in waits),
+                         Barrier("global")]
+            waits = []
+        prefix = self._declared(self.fold.init, "before")
+        before, self.out = self.out, list(waits)
         place = (self.warp * tiling.along + self.sub) * each + axis_expr(turn)
-        loop = [self._waiting(logical_and(place >= 1, place <= at), flags, folded, number * size + place - 1, expected,
-                              prefix)]
-        if ends is not None:
-            loop.append(self._waiting(logical_and(compare("eq", place, const(0)), number >= 1), *ends, number - 1,
-                                      expected, prefix))
-        self.out.append(For(turn, tuple(loop)))
+        for exists, k, (_, arrays) in places(simplify(place)):
+            at = simplify(k * wide + self.line)
+            read = tuple(element(a, at, v.dtype, simplify(exists), i)
+                         for a, v, i in zip(arrays, self.fold.state, self.fold.init))
+            new = self._declared(self.steps.combine(prefix, read), "seen")
+            self.out += [Assign(s.attr, n) for s, n in zip(prefix, new)]
+        self.out = [*before, For(turn, tuple(self.out), unroll=True)]
         upto = self._scanned(prefix)
         if tiling.along > 1:
             upto = self._shuffled(upto, lambda x: shuffle_from(x, self.last_sub))
@@ -539,14 +563,23 @@ class Builder:
         if ends is not None:
             body, self.out = self.out, []
             self._publish(*ends, number, self._declared(self.steps.combine(prefix, total), "end"), expected)
-            last = logical_and(compare("eq", at, const(size - 1)), number < groups - 1)
+            last = logical_and(compare("eq", mod(piece, const(size)), const(size - 1)), number < groups - 1)
             self.out = [*body, If(simplify(last), tuple(self.out))]
         return prefix
 
-    def _published(self, stem: str, count: int, wide: int) -> tuple[str, list[str]]:
-        """Scratch for the states of `count` tiles or groups of every line: flags, one for a block, and states."""
-        flags = self._scratch(f"{stem}_flags.counter", (count * self.blocks,), FLAG)
-        return flags, [self._scratch(f"{stem}_{v.name}.state", (count * wide,), v.dtype) for v in self.fold.state]
+    def _states(self, stem: str, size: int) -> list[str]:
+        """Scratch for what tiles or groups publish."""
+        return [self._scratch(f"{stem}_{v.name}.state", (size,), v.dtype) for v in self.fold.state]
+
+    def _own_flag(self, piece: Expr) -> tuple[str, Expr]:
+        """The flags of all tiles, and what this launch sets them to. It is read from the tile's own flag before any
+        thread can have set that: there is a barrier between."""
+        assert self.tiling.warps > 1
+        flags = self._scratch("tile_flags.counter", (self.tiling.pieces * self.blocks,), FLAG)
+        awaited = self.names.fresh("awaited")
+        own = element(flags, simplify(piece * self.blocks + self.block), FLAG)
+        self.out.append(Declare(awaited, FLAG, own + 1))
+        return flags, variable(awaited, FLAG)
 
     def _publish(self, flags: str, arrays: list[str], number: Expr, state: tuple[Expr, ...], value: Expr) -> None:
         """Let other blocks see a state of each of the block's lines."""
@@ -559,18 +592,6 @@ class Builder:
         else:
             self.out += [If(simplify(first), tuple(put)), Barrier("global"),
                          If(compare("eq", self.thread, const(0)), (publish,))]
-
-    def _waiting(self, guard: Expr, flags: str, arrays: list[str], number: Expr, value: Expr,
-                 state: tuple[Expr, ...]) -> If:
-        """Where `guard` holds: wait for a state and combine it with what came before."""
-        number = simplify(number)
-        body, self.out = self.out, [Await(flags, simplify(number * self.blocks + self.block), value)]
-        read = self._read(arrays, number * self.blocks * self.tiling.lines + self.line)
-        new = self._declared(self.steps.combine(state, read), "seen")
-        self.out += [Assign(s.attr, n) for s, n in zip(state, new)]
-        result = If(simplify(guard), tuple(self.out))
-        self.out = body
-        return result
 
 
 @dataclass(frozen=True)
