@@ -524,7 +524,8 @@ class Builder:
         folded = self._states("tile", pieces * wide)
         ends = None
         if groups > 1:
-            ends = self._scratch("group_flags.counter", (groups * self.blocks,), FLAG), self._states("group", groups * wide)
+            ends = (self._scratch("group_flags.counter", (groups * self.blocks,), FLAG),
+                    self._states("group", groups * wide))
         self._publish(flags, folded, piece, total, expected)
         number = simplify(floordiv(piece, const(size)))
 
