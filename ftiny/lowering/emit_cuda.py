@@ -57,7 +57,7 @@ class Cuda(Dialect):
 
     def type_name(self, kind: np.dtype, lanes: int) -> str:
         base = "bool" if kind == BOOL else _TYPES[f"{kind.kind}{kind.itemsize}"]
-        return base if lanes == 1 else f"{'long long' if base == 'long long' else base}{lanes}".replace(" ", "")
+        return base if lanes == 1 else f"{base.replace('unsigned ', 'u').replace(' ', '')}{lanes}"
 
     def storage_name(self, dtype: np.dtype) -> str:
         if dtype in NARROW:

@@ -10,7 +10,7 @@ are read through the permutation. A pass is three nests, for lines (the other ax
 
     count    grid(line, tile)   how many elements of the tile have each digit
     place    grid(line)         a scan over (digit, tile): where the first of each goes
-    move     grid(line, tile)   every element in order to its place, which then is the next one's
+    move     grid(line, tile)   every element in order to its place, which then is the next one's; its key loses a digit
 
 A radix sort takes a number of passes that the key's bits set, not the length, and its scan is the one of schedule_scan.py.
 A CPU's worker has large tiles and digits of 8 bits, whose 256 places stay in its first cache. A GPU has a thread to a
@@ -45,6 +45,7 @@ from ftiny.lowering.expr import (
 from ftiny.lowering.expr import math as apply
 from ftiny.lowering.expr import axis as axis_expr
 from ftiny.lowering.index import simplify
+from ftiny.lowering.kernel import Kernel
 from ftiny.lowering.loops import Fold, LoopNest, Map, Stage, Value, Write
 from ftiny.lowering.schedule import Scheduled
 
@@ -69,9 +70,15 @@ def schedule_sort(nest: LoopNest, capabilities: Any) -> Scheduled | None:
     context = Context(nest, capabilities)
     for value in sort.scratch:
         context.add_scratch(value)
+    launches: list[Kernel] = []
+    made: dict[LoopNest, list[Kernel]] = {}
     for part in sort.nests():
-        points_kernel(replace(context, nest=part), part.stages)
-    return Scheduled(tuple(context.kernels), tuple(context.scratch))
+        if part not in made:
+            before = len(context.kernels)
+            points_kernel(replace(context, nest=part), part.stages)
+            made[part] = context.kernels[before:]
+        launches += made[part]
+    return Scheduled(tuple(launches), tuple(context.scratch))
 
 
 def tile_of(nest: LoopNest, fold: Fold, capabilities: Any) -> int:
@@ -117,9 +124,9 @@ class RadixSort:
         now, other = self.pairs
         for number, key in enumerate(reversed(self.keys)):
             result.append(self._start(key, now, first=number == 0))
-            for shift in range(0, bits_of(self.writes[len(self.keys) - 1 - number].expr.dtype), self.digit):
-                result += [self._count(now, key.dtype, shift), self._place(),
-                           self._move(now, other, key.dtype, shift)]
+            bits = bits_of(self.writes[len(self.keys) - 1 - number].expr.dtype)
+            for _ in range(0, bits, self.digit):
+                result += [self._count(now, key.dtype), self._place(), self._move(now, other, key.dtype)]
                 now, other = other, now
         return [*result, self._finish(now)]
 
@@ -160,19 +167,18 @@ class RadixSort:
         """Where a tile's counter of a digit is: all tiles of a digit side by side."""
         return (*map(axis_expr, self.lines), simplify(digit * self.tiles.extent + axis_expr(self.tiles)))
 
-    def _digit(self, key: Expr, shift: int) -> Expr:
-        moved = bitwise("shift_right_logical", key, const(shift, key.dtype)) if shift else key
-        return cast(bitwise("and", moved, const((1 << self.digit) - 1, key.dtype)), INDEX)
+    def _digit(self, key: Expr) -> Expr:
+        return cast(bitwise("and", key, const((1 << self.digit) - 1, key.dtype)), INDEX)
 
     def _read(self, value: Value, index: Expr, inside: Expr | None) -> Expr:
         return load(value.name, (*map(axis_expr, self.lines), index), value.dtype, inside)
 
-    def _count(self, now: Pair, word: np.dtype, shift: int) -> LoopNest:
+    def _count(self, now: Pair, word: np.dtype) -> LoopNest:
         """How many elements of each tile have each digit."""
         item, index, inside = self._element()
         each = Axis("digit", 1 << self.digit)
         zero = Write(self.counts.name, self._counter(axis_expr(each)), const(0, PLACE))
-        at = self._counter(self._digit(self._read(now.keys[word], index, inside), shift))
+        at = self._counter(self._digit(self._read(now.keys[word], index, inside)))
         more = Write(self.counts.name, at, self.counts[at] + 1, inside)
         return self._nest("count", (*self.lines, self.tiles), Map((each,), (zero,)), _in_order(item, more))
 
@@ -186,14 +192,16 @@ class RadixSort:
                     emit=(Write(self.places.name, at, now - self.counts[at]),))
         return self._nest("place", self.lines, fold)
 
-    def _move(self, now: Pair, other: Pair, word: np.dtype, shift: int) -> LoopNest:
-        """Every element to its place, which then is that of the tile's next element of this digit."""
+    def _move(self, now: Pair, other: Pair, word: np.dtype) -> LoopNest:
+        """Every element to its place, which then is that of the tile's next element of this digit. Its key goes without
+        the digit: so all passes are the same two kernels each, there and back."""
         item, index, inside = self._element()
         key = self._read(now.keys[word], index, inside)
-        at = self._counter(self._digit(key, shift))
+        at = self._counter(self._digit(key))
+        rest = bitwise("shift_right_logical", key, const(self.digit, word))
         place = cast(self.places[at], INDEX)
         target = (*map(axis_expr, self.lines), place)
-        writes = (Write(other.keys[word].name, target, key, inside),
+        writes = (Write(other.keys[word].name, target, rest, inside),
                   Write(other.order.name, target, self._read(now.order, index, inside), inside),
                   Write(self.places.name, at, self.places[at] + 1, inside))
         return self._nest("move", (*self.lines, self.tiles), _in_order(item, *writes))
