@@ -200,8 +200,8 @@ def choose(context: Context, fold: Fold, steps: Steps, lines: int) -> Tiling:
     exchange = context.capabilities.warp == 32
     length = fold.over[0].extent
     values = [context.nest.value(w.value) for w in fold.emit]
-    widest = max(v.dtype.itemsize for v in (*fold.state, *values))
-    held = sum(max(4, n.dtype.itemsize) for n in (*steps.taken, *fold.state)) // 2
+    widest = max(v.dtype.itemsize for v in [*fold.state, *values])
+    held = sum(max(4, d.itemsize) for d in [*(e.dtype for e in steps.taken), *(v.dtype for v in fold.state)]) // 2
     if lies_along(context.nest, fold):
         tiling = _along(length, 1 if length == 1 else max(1, min(4, WARP_BYTES // max(4, widest))), held, exchange)
     else:
@@ -489,9 +489,8 @@ class Builder:
                 *self.out, *(Assign(s.attr, n) for s, n in zip(state, new)))))
             self.out = [*body, Barrier(), *self._stored(shared, here, state), Barrier()]
             distance *= 2
-        left = [element(a, simplify(here - columns), v.dtype, self.warp >= 1, i)
-                for a, v, i in zip(shared, self.fold.state, self.fold.init)]
-        before = self._declared(left, "before")
+        before = self._declared([element(a, simplify(here - columns), v.dtype, self.warp >= 1, i)
+                                 for a, v, i in zip(shared, self.fold.state, self.fold.init)], "before")
         return before, self._declared(self._read(shared, (self.tiling.warps - 1) * columns + self.column), "total")
 
     def _shared(self, size: int) -> list[str]:

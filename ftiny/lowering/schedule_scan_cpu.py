@@ -4,7 +4,7 @@ Input: a phase that is one scan, as for schedule_scan.py, which has the words li
 or two for a few long lines. Along a line, a vector of 16 elements becomes its own scan in log2(16) steps, each of which
 combines it with itself moved by 1, 2, 4 and 8 lanes; then the state before the vector is combined with all lanes at
 once. Only that last step waits for the vector before, so a line runs several times faster than element by element.
-Where lines lie side by side, a work-item takes up to 256 of them, row by row, and keeps their states in its first cache.
+Where lines lie side by side, a work-item takes up to 256 of them, row by row; their states stay in its first cache.
 
 A few long lines are cut into pieces: the first kernel folds every piece but the last and leaves its state in scratch,
 the second starts each piece from the combination of those before it.
@@ -40,15 +40,14 @@ def schedule_scan_cpu(context: Context, stages: tuple[Stage, ...]) -> bool:
     wide = [a for a in context.nest.grid if a.extent > 1]
     if fold is None or not context.cpu or not fold.over[0].extent or any(not a.extent for a in context.nest.grid):
         return False
-    if lies_along(context.nest, fold):
-        make, extent = Along, fold.over[0].extent
-    elif wide:
-        make, extent = Beside, wide[-1].extent
-    else:
+    along = lies_along(context.nest, fold)
+    if not along and not wide:
         return False
+    extent = (fold.over[0] if along else wide[-1]).extent
     lanes = min(context.lanes(), 1 << (extent.bit_length() - 1))
     if lanes < MIN_LANES:
         return False
+    make: type[Scanned] = Along if along else Beside
     first = make(context, stages, fold, lanes)
     if first.pieces > 1:
         first.kernel(emit=False)

@@ -3,18 +3,20 @@
 Input: the nest of a sort (`build_indexed.py`), which says by ranks what a sort is: every element goes to the number of
 elements before it. Output: kernels and scratch, or None where the axis is so short that counting is as good.
 
-Keys become unsigned integers of the same order (NaN last, -0.0 level with 0.0), and a permutation that starts as 0, 1, 2,
-.. is brought into order by one digit of the key after another, the least significant first; each pass keeps the order
-of equal digits, so the whole is stable. Several keys are sorted by in turn, the last one first. At the end all operands
-are read through the permutation. A pass is three nests, for lines (the other axes) cut into tiles:
+Keys become unsigned integers of the same order (NaN last, -0.0 level with 0.0), and a permutation that starts as
+0, 1, 2, .. is brought into order by one digit of the key after another, the least significant first; a pass keeps the
+order of equal digits, so the whole is stable. Several keys are sorted by in turn, the last one first. At the end all
+operands are read through the permutation. A pass is three nests, for lines (the other axes) cut into tiles:
 
     count    grid(line, tile)   how many elements of the tile have each digit
     place    grid(line)         a scan over (digit, tile): where the first of each goes
-    move     grid(line, tile)   every element in order to its place, which then is the next one's; its key loses a digit
+    move     grid(line, tile)   every element in order to its place, which then is the next one's
 
-A radix sort takes a number of passes that the key's bits set, not the length, and its scan is the one of schedule_scan.py.
-A CPU's worker has large tiles and digits of 8 bits, whose 256 places stay in its first cache. A GPU has a thread to a
-tile of 64 elements, and digits of 4 bits, so that the counts are a quarter of the elements.
+A key loses its digit as it moves, so every second pass is the same kernels.
+
+The number of passes is set by the key's bits, not by the length, and the scan is the one of schedule_scan.py. A CPU's
+worker has large tiles and digits of 8 bits, whose 256 places stay in its first cache. A GPU has a thread to a tile of
+64 elements, and digits of 4 bits, so that the counts are a quarter of the elements.
 
 Worked example, sort of f32[1000000] on a GPU: 8 passes over 15625 tiles.
 """
@@ -42,14 +44,14 @@ from ftiny.lowering.expr import (
     select,
     substitute,
 )
-from ftiny.lowering.expr import math as apply
 from ftiny.lowering.expr import axis as axis_expr
+from ftiny.lowering.expr import math as apply
 from ftiny.lowering.index import simplify
 from ftiny.lowering.kernel import Kernel
 from ftiny.lowering.loops import Fold, LoopNest, Map, Stage, Value, Write
 from ftiny.lowering.schedule import Scheduled
 
-RANK = "rank"                       # the atom of a fold that counts what sorts before an element: 'rank:2' with two keys
+RANK = "rank"                       # the atom of a fold that counts what sorts before an element (see `Fold`)
 COUNTED = {True: 128, False: 2048}  # the longest axis that is sorted by counting: on a CPU, on a GPU
 DIGIT = {True: 8, False: 4}         # bits
 TILE = 64                           # elements of a GPU's thread
@@ -193,8 +195,7 @@ class RadixSort:
         return self._nest("place", self.lines, fold)
 
     def _move(self, now: Pair, other: Pair, word: np.dtype) -> LoopNest:
-        """Every element to its place, which then is that of the tile's next element of this digit. Its key goes without
-        the digit: so all passes are the same two kernels each, there and back."""
+        """Every element to its place, which then is that of the tile's next element of this digit."""
         item, index, inside = self._element()
         key = self._read(now.keys[word], index, inside)
         at = self._counter(self._digit(key))
