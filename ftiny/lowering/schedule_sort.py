@@ -14,11 +14,11 @@ operands are read through the permutation. A pass is three nests, for lines (the
 
 A key loses its digit as it moves, so every second pass is the same kernels.
 
-The number of passes is set by the key's bits, not by the length, and the scan is the one of schedule_scan.py. A CPU's
-worker has large tiles and digits of 8 bits, whose 256 places stay in its first cache. A GPU has a thread to a tile of
-64 elements, and digits of 4 bits, so that the counts are a quarter of the elements.
+The number of passes is set by the key's bits, not by the length, and the scan is the one of schedule_scan.py. Digits
+have 8 bits; a CPU's worker has large tiles, and its 256 places stay in its first cache. On a GPU count and move are
+kernels of blocks (schedule_sort_block.py), and a line that fits into a block is one launch.
 
-Worked example, sort of f32[1000000] on a GPU: 8 passes over 15625 tiles.
+Worked example, sort of f32[1000000]: 4 passes, on a GPU over 261 tiles.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ from ftiny.lowering.index import simplify
 from ftiny.lowering.kernel import Kernel
 from ftiny.lowering.loops import Fold, LoopNest, Map, Stage, Value, Write
 from ftiny.lowering.schedule import Scheduled
+from ftiny.lowering.schedule_sort_block import TileStep, largest_tile, tile_step, whole_lines
 
 RANK = "rank"                       # the atom of a fold that counts what sorts before an element (see `Fold`)
-COUNTED = {True: 128, False: 2048}  # the longest axis that is sorted by counting: on a CPU, on a GPU
-DIGIT = {True: 8, False: 4}         # bits
-TILE = 64                           # elements of a GPU's thread
+COUNTED = {True: 128, False: 32}    # the longest axis that is sorted by counting: on a CPU, on a GPU
+DIGIT = 8                           # bits
 PLACE = np.dtype(np.int32)
 
 
@@ -65,35 +65,31 @@ def schedule_sort(nest: LoopNest, capabilities: Any) -> Scheduled | None:
     fold = nest.stages[0] if nest.stages else None
     if not isinstance(fold, Fold) or fold.atom is None or not fold.atom.startswith(RANK):
         return None
-    cpu = bool(capabilities.host_memory)
-    if fold.over[0].extent <= COUNTED[cpu] or not all(a.extent for a in nest.grid):
+    cpu, length = bool(capabilities.host_memory), fold.over[0].extent
+    if length <= COUNTED[cpu] or not all(a.extent for a in nest.grid):
         return None
-    sort = RadixSort(nest, int(fold.atom.partition(":")[2]), DIGIT[cpu], tile_of(nest, fold, capabilities))
+    sort = RadixSort(nest, int(fold.atom.partition(":")[2]), capabilities)
     context = Context(nest, capabilities)
+    if not cpu and len(sort.words) == 1 and length <= largest_tile(sort.words[0]):
+        whole_lines(context, sort)
+        return Scheduled(tuple(context.kernels))
     for value in sort.scratch:
         context.add_scratch(value)
     launches: list[Kernel] = []
-    made: dict[LoopNest, list[Kernel]] = {}
-    for part in sort.nests():
+    made: dict[LoopNest | TileStep, list[Kernel]] = {}
+    for part in sort.steps():
         if part not in made:
             before = len(context.kernels)
-            points_kernel(replace(context, nest=part), part.stages)
+            if isinstance(part, TileStep):
+                tile_step(replace(context, nest=sort.named(part.what)), sort, part)
+            else:
+                points_kernel(replace(context, nest=part), part.stages)
             made[part] = context.kernels[before:]
         launches += made[part]
     return Scheduled(tuple(launches), tuple(context.scratch))
 
 
-def tile_of(nest: LoopNest, fold: Fold, capabilities: Any) -> int:
-    """How many elements a worker takes one after another."""
-    length = fold.over[0].extent
-    if not capabilities.host_memory:
-        return TILE
-    lines = math.prod(a.extent for a in nest.grid) // length
-    wanted = capabilities.compute_units * 4
-    return length if lines >= wanted else -(-length // -(-wanted // lines))
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pair:
     """The scratch of a state of the sort: the keys and the permutation."""
 
@@ -104,31 +100,48 @@ class Pair:
 class RadixSort:
     """The nests of a sort; see the module docstring."""
 
-    def __init__(self, nest: LoopNest, keys: int, digit: int, tile: int) -> None:
+    def __init__(self, nest: LoopNest, keys: int, capabilities: Any) -> None:
         (self.writes,) = (s.writes for s in nest.stages if isinstance(s, Map))
-        self.nest, self.digit, self.tile = nest, digit, tile
+        self.nest, self.blocks = nest, not capabilities.host_memory
         (self.along,) = (a for a in nest.grid if not any(axis_expr(a) is i for i in self.writes[0].index)
                          and a.extent > 1)
         self.lines = tuple(a for a in nest.grid if a is not self.along)
         self.keys = [order_preserving(w.expr) for w in self.writes[:keys]]
-        self.tiles = Axis("tile", -(-self.along.extent // tile))
+        self.bits = [bits_of(w.expr.dtype) for w in self.writes[:keys]]
+        self.words = words = sorted({k.dtype for k in self.keys}, key=str)
+        self.digit, self.tile = DIGIT, self._tile(capabilities)
+        self.tiles = Axis("tile", -(-self.along.extent // self.tile))
         shape = tuple(a.extent for a in self.lines)
-        words = sorted({k.dtype for k in self.keys}, key=str)
         self.pairs = [Pair({w: _scratch(f"keys{n}_{w}", (*shape, self.along.extent), w) for w in words},
                            _scratch(f"order{n}", (*shape, self.along.extent), PLACE)) for n in (0, 1)]
-        counters = (*shape, (1 << digit) * self.tiles.extent)
+        counters = (*shape, (1 << DIGIT) * self.tiles.extent)
         self.counts, self.places = _scratch("counts", counters, PLACE), _scratch("places", counters, PLACE)
         self.scratch = (*(v for p in self.pairs for v in (*p.keys.values(), p.order)), self.counts, self.places)
 
-    def nests(self) -> list[LoopNest]:
+    def _tile(self, capabilities: Any) -> int:
+        """How many elements a CPU's worker takes one after another, or a GPU's block together."""
+        if self.blocks:
+            return largest_tile(self.words[-1])
+        wanted = capabilities.compute_units * 4
+        lines = math.prod(a.extent for a in self.lines)
+        return self.along.extent if lines >= wanted else -(-self.along.extent // -(-wanted // lines))
+
+    def named(self, what: str) -> LoopNest:
+        """A nest that only names a kernel and knows its arrays."""
+        return self._nest(what, ())
+
+    def steps(self) -> list[LoopNest | TileStep]:
         """All launches, in order."""
-        result: list[LoopNest] = []
+        result: list[LoopNest | TileStep] = []
         now, other = self.pairs
         for number, key in enumerate(reversed(self.keys)):
             result.append(self._start(key, now, first=number == 0))
-            bits = bits_of(self.writes[len(self.keys) - 1 - number].expr.dtype)
-            for _ in range(0, bits, self.digit):
-                result += [self._count(now, key.dtype), self._place(), self._move(now, other, key.dtype)]
+            for _ in range(0, self.bits[len(self.keys) - 1 - number], self.digit):
+                if self.blocks:
+                    count, move = (TileStep(what, now, other, key.dtype) for what in ("count", "move"))
+                    result += [count, self._place(), move]
+                else:
+                    result += [self._count(now, key.dtype), self._place(), self._move(now, other, key.dtype)]
                 now, other = other, now
         return [*result, self._finish(now)]
 
