@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from ftiny import core, dtypes, tree
+from ftiny import array_tree as tree
+from ftiny import core, dtypes
 from ftiny.core import ArrayLike, Aval
 from ftiny.errors import ArgumentError, TracerError
 from ftiny.source import located
@@ -36,16 +37,16 @@ def interned(aval: Aval) -> Aval:
 
 
 class _OrTraced(type):
-    """The type of `Array`: a traced value is an instance too, as annotations of traced functions need it."""
+    """The type of `Array`: traced values and typed keys are instances too, as annotations need it."""
 
     def __instancecheck__(cls, x) -> bool:
-        return isinstance(x, core.Tracer) or super().__instancecheck__(x)
+        return isinstance(x, (core.Tracer, core.TypedKey)) or super().__instancecheck__(x)
 
 
 class Array(ArrayLike, metaclass=_OrTraced):
     """An immutable array of one dtype. Made by `ftiny.numpy.array` and by every operation on arrays.
 
-    `isinstance(x, Array)` is true of the traced values inside a transformed function too, as in jax.
+    `isinstance(x, Array)` is true of typed keys and of the traced values inside a transformed function too, as in jax.
     """
 
     __slots__ = ("aval", "_memory", "_host", "_device", "__weakref__")
@@ -300,7 +301,7 @@ def copied(x):
     It stays when `x` is donated or deleted. A traced value has no memory and is returned as it is.
     """
     if type(x) is not Array:
-        return x
+        return x.copy() if isinstance(x, core.TypedKey) else x
     memory = x._memory
     if memory is None:
         return Array(x.aval, host=_read_only(np.array(x.host())), device=x._device)
@@ -384,6 +385,13 @@ class ShapeDtypeStruct:
     """The shape and dtype of an array that does not exist: what `eval_shape` gives and `make_jaxpr` takes."""
 
     __slots__ = ("aval",)
+
+    def __new__(cls, shape=(), dtype=None):
+        if isinstance(dtype, dtypes.KeyDtype):
+            from ftiny.key_arrays import KeyShape
+
+            return super().__new__(KeyShape)
+        return super().__new__(cls)
 
     def __init__(self, shape, dtype):
         self.aval = Aval(tuple(shape), dtypes.dtype(dtype))

@@ -46,7 +46,8 @@ Nests = list[tuple[LoopNest, tuple[Var, ...]]]
 
 
 def build_sort(reader: GroupReader) -> Nests:
-    """Every element goes to its rank; ties keep their order, so the sort is always stable."""
+    """Every element goes to its rank; ties keep their order, so the sort is always stable. Long axes are sorted
+    otherwise (schedule_sort.py), with the same result."""
     number = reader.group.folds[0].number
     eqn = reader.eqns[number]
     along, shape = eqn.params["axis"], eqn.inputs[0].aval.shape
@@ -59,7 +60,8 @@ def build_sort(reader: GroupReader) -> Nests:
     first = _precedes(pairs, there[along] < here[along])
     count = Value("s0", (), np.dtype(np.int32), scope="register")
     step = add(count[()], cast(first, count.dtype))
-    fold = Fold((), (other,), (count,), (const(0, count.dtype),), (step,), (add(count[()], other_element(count)),))
+    fold = Fold((), (other,), (count,), (const(0, count.dtype),), (step,), (add(count[()], other_element(count)),),
+                atom=f"rank:{len(keys)}")
     place = (*here[:along], cast(count[()], INDEX), *here[along + 1:])
     writes = []
     for source, target in zip(eqn.inputs, eqn.outputs):

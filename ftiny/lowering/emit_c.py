@@ -39,6 +39,7 @@ from ftiny.lowering.index import coefficient, fits_32_bits, range_of, simplify
 from ftiny.lowering.kernel import (
     Assign,
     Atomic,
+    Await,
     Barrier,
     Comment,
     Declare,
@@ -46,11 +47,13 @@ from ftiny.lowering.kernel import (
     For,
     If,
     Kernel,
+    Publish,
     Stmt,
     Store,
     WideLoad,
     WideStore,
     Widths,
+    Writing,
     check_kernel,
     ramp,
     stmt_exprs,
@@ -134,8 +137,20 @@ class Dialect:
         """Group or local id as an int."""
         raise NotImplementedError
 
-    def shuffle(self, text: str, distance: int) -> str:
-        """Exchange between threads of a warp."""
+    def shuffle(self, how: str, text: str, place: str) -> str:
+        """Exchange between threads of a warp: from where `place` says, 'xor', 'up' or 'from'."""
+        raise NotImplementedError
+
+    def join(self, lanes: list[str], kind: np.dtype) -> str:
+        """A vector of scalars."""
+        raise NotImplementedError
+
+    def lane(self, text: str, number: int, kind: np.dtype) -> str:
+        """A lane of a vector."""
+        raise NotImplementedError
+
+    def hand_over(self, printer: Printer, stmt: Publish | Await) -> None:
+        """Lines of a hand-over from block to block (CUDA only)."""
         raise NotImplementedError
 
     def literal_ramp(self, lanes: int) -> str:
@@ -274,7 +289,7 @@ class Printer:
                 self.storage[stmt.name], self.spaces[stmt.name] = stmt.dtype, stmt.scope
             elif isinstance(stmt, Assign):
                 self.mutable.add(stmt.name)
-            elif isinstance(stmt, Store | Atomic | WideStore):
+            elif isinstance(stmt, Writing):
                 self.mutable.add(stmt.buffer)
 
     def count(self, roots: Iterable[Expr]) -> None:
@@ -333,6 +348,9 @@ class Printer:
             case Atomic():
                 self._atomic(stmt)
                 self.forget({stmt.buffer})
+            case Publish() | Await():
+                self.dialect.hand_over(self, stmt)
+                self.forget(self.mutable & set(self.storage))
             case WideLoad():
                 self.dialect.wide_load(self, stmt)
             case WideStore():
@@ -370,7 +388,7 @@ class Printer:
         for inner in walk(stmt.body):
             if isinstance(inner, Assign):
                 changed.add(inner.name)
-            elif isinstance(inner, Store | Atomic | WideStore):
+            elif isinstance(inner, Writing):
                 changed.add(inner.buffer)
         self.forget(changed)
         name = self.name(stmt.axis.name)
@@ -523,8 +541,15 @@ class Printer:
             return self._load(node)
         if op in ("low", "high"):
             return f"{local[node.args[0]]}.{'lo' if op == 'low' else 'hi'}"
-        if op == "shuffle_xor":
-            return dialect.shuffle(local[node.args[0]], attr)
+        if op == "join":
+            return dialect.join([self._fit(local[a], self.kind(a), 1, self.kind(node), 1) for a in node.args],
+                                self.kind(node))
+        if op == "lane":
+            return dialect.lane(local[node.args[0]], attr, self.kind(node))
+        if op in ("shuffle_xor", "shuffle_up"):
+            return dialect.shuffle(op.removeprefix("shuffle_"), local[node.args[0]], str(attr))
+        if op == "shuffle_from":
+            return dialect.shuffle("from", local[node.args[0]], bare(local[node.args[1]]))
         return self._operation(node, local)
 
     def _operation(self, node: Expr, local: dict[Expr, str]) -> str:

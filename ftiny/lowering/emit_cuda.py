@@ -31,7 +31,7 @@ from ftiny.lowering.emit_c import (
 )
 from ftiny.lowering.emit_cuda_lanes import scalarise
 from ftiny.lowering.expr import BFLOAT16, BOOL
-from ftiny.lowering.kernel import Atomic, DeclareArray, Kernel, WideLoad, WideStore
+from ftiny.lowering.kernel import Atomic, Await, DeclareArray, Kernel, Publish, WideLoad, WideStore
 from ftiny.lowering.plan_types import KernelSource
 
 _TYPES = {"i1": "signed char", "i2": "short", "i4": "int", "i8": "long long", "u1": "unsigned char",
@@ -57,7 +57,7 @@ class Cuda(Dialect):
 
     def type_name(self, kind: np.dtype, lanes: int) -> str:
         base = "bool" if kind == BOOL else _TYPES[f"{kind.kind}{kind.itemsize}"]
-        return base if lanes == 1 else f"{'long long' if base == 'long long' else base}{lanes}".replace(" ", "")
+        return base if lanes == 1 else f"{base.replace('unsigned ', 'u').replace(' ', '')}{lanes}"
 
     def storage_name(self, dtype: np.dtype) -> str:
         if dtype in NARROW:
@@ -107,8 +107,22 @@ class Cuda(Dialect):
     def special(self, which: str, dimension: int) -> str:
         return f"(int){'blockIdx' if which == 'group' else 'threadIdx'}.{'xyz'[dimension]}"
 
-    def shuffle(self, text: str, distance: int) -> str:
-        return f"__shfl_xor_sync(0xffffffffu, {bare(text)}, {distance})"
+    def shuffle(self, how: str, text: str, place: str) -> str:
+        function = {"xor": "__shfl_xor_sync", "up": "__shfl_up_sync", "from": "__shfl_sync"}[how]
+        return f"{function}(0xffffffffu, {bare(text)}, {place})"
+
+    def hand_over(self, printer: Printer, stmt: Publish | Await) -> None:
+        address, value = f"{printer.name(stmt.buffer)} + {printer.text(stmt.offset)}", printer.text(stmt.value)
+        head = "static __device__ __forceinline__"
+        if isinstance(stmt, Publish):
+            body = 'asm volatile("st.release.gpu.global.s32 [%0], %1;" :: "l"(p), "r"(v) : "memory");'
+            printer.add_helper("publish", f"{head} void publish(int* p, int v) {{\n    {body}\n}}")
+            printer.line(f"publish({address}, {bare(value)});")
+            return
+        printer.add_helper("seen", f"{head} int seen(const int* p) {{\n    int v;\n"
+                           '    asm volatile("ld.acquire.gpu.global.s32 %0, [%1];" : "=r"(v) : "l"(p) : "memory");\n'
+                           "    return v;\n}")
+        printer.line(f"while (seen({address}) != {value}) {{}}")
 
     def barrier(self, scope: str) -> str:
         return "__threadfence();" if scope == "device" else "__syncthreads();"

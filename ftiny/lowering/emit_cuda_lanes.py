@@ -139,6 +139,8 @@ class _Scalariser:
         return memo[root, k if self.widths.of(root) > 1 else 0]
 
     def _arguments(self, node: Expr, at: int) -> list[tuple[Expr, int]]:
+        if node.op in ("join", "lane"):
+            return [(node.args[at], 0) if node.op == "join" else (node.args[0], node.attr)]
         shift = self.widths.of(node) if node.op == "high" else 0
         return [(a, at + shift if self.widths.of(a) > 1 else 0) for a in node.args]
 
@@ -150,7 +152,7 @@ class _Scalariser:
         return node
 
     def _rebuilt(self, node: Expr, args: list[Expr]) -> Expr:
-        if node.op in ("low", "high"):
+        if node.op in ("low", "high", "join", "lane"):
             return args[0]
         new = rebuild(node, tuple(args))
         return simplify(new) if new.dtype.kind == "i" else new

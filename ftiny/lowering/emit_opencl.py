@@ -128,7 +128,14 @@ class OpenCL(Dialect):
     def special(self, which: str, dimension: int) -> str:
         return f"get_{which}_id({dimension})"
 
-    def shuffle(self, text: str, distance: int) -> str:
+    def join(self, lanes: list[str], kind: np.dtype) -> str:
+        lanes = [f"{x} ? -1 : 0" if kind == BOOL else bare(x) for x in lanes]
+        return f"({self.type_name(kind, len(lanes))})({', '.join(lanes)})"
+
+    def lane(self, text: str, number: int, kind: np.dtype) -> str:
+        return f"({text}.s{number:x} != 0)" if kind == BOOL else f"{text}.s{number:x}"
+
+    def shuffle(self, how: str, text: str, place: str) -> str:
         raise NotImplementedError("this OpenCL dialect has no warp exchange; schedules ask capabilities.warp first")
 
     def barrier(self, scope: str) -> str:

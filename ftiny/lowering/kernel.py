@@ -1,7 +1,7 @@
 """The kernel: what one launch does, as a small C-like statement tree that both dialects can print.
 
 Schedules make kernels, `emit_opencl.py` and `emit_cuda.py` print them. Expressions are those of expr.py
-with four leaves more: `variable` (a declared scalar or vector), `ramp` (the vector 0, 1, .. lanes-1),
+with a few leaves more: `variable` (a declared scalar or vector), `ramp` (the vector 0, 1, .. lanes-1),
 `special` (group and local ids), and loads with one linear offset into a parameter or a declared array.
 An expression is a vector exactly if a ramp or a vector variable is in it: `x[16*i + ramp(16)]` is a load
 of 16 neighbours, and everything computed from it has 16 lanes. Scalars are spread where needed.
@@ -16,7 +16,7 @@ Worked example, y = x + 1 for 4096 float32 in 16 work-items with 16 lanes:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -126,6 +126,26 @@ class Barrier:
 
 
 @dataclass(frozen=True)
+class Publish:
+    """buffer[offset] = value for all blocks to see, after everything that this thread wrote, or that threads wrote
+    which it met at a barrier (CUDA only; integers of 4 bytes)."""
+
+    buffer: str
+    offset: Expr
+    value: Expr
+
+
+@dataclass(frozen=True)
+class Await:
+    """This thread waits until another block has published `value` in buffer[offset], and then sees what that block
+    wrote before (CUDA only). The other block must have started already: see schedule_scan.py for how."""
+
+    buffer: str
+    offset: Expr
+    value: Expr
+
+
+@dataclass(frozen=True)
 class Comment:
     """A line for the reader."""
 
@@ -153,7 +173,9 @@ class WideStore:
     guard: Expr | None = None
 
 
-Stmt = Declare | DeclareArray | Assign | Store | Atomic | For | If | Barrier | Comment | WideLoad | WideStore
+Stmt = (Declare | DeclareArray | Assign | Store | Atomic | For | If | Barrier | Publish | Await | Comment | WideLoad |
+        WideStore)
+Writing = Store | Atomic | Publish | Await | WideStore  # what memory changes at; Await, since another block wrote there
 
 
 @dataclass(frozen=True)
@@ -206,6 +228,26 @@ def high(x: Expr) -> Expr:
     return intern_node("high", (x,), x.dtype)
 
 
+def join(lanes: Sequence[Expr]) -> Expr:
+    """The vector whose lanes are these scalars; of one scalar, that scalar."""
+    return lanes[0] if len(lanes) == 1 else intern_node("join", tuple(lanes), lanes[0].dtype)
+
+
+def lane(x: Expr, number: int) -> Expr:
+    """One lane of a vector variable, a scalar."""
+    return intern_node("lane", (x,), x.dtype, number)
+
+
+def shuffle_up(x: Expr, distance: int) -> Expr:
+    """The value of x in the warp's thread whose number is smaller by `distance`, or its own (CUDA only)."""
+    return intern_node("shuffle_up", (x,), x.dtype, distance)
+
+
+def shuffle_from(x: Expr, number: Expr) -> Expr:
+    """The value of x in the warp's thread of this number (CUDA only)."""
+    return intern_node("shuffle_from", (x, number), x.dtype)
+
+
 def shuffle_xor(x: Expr, distance: int) -> Expr:
     """The value of x in the warp's thread whose number differs by xor with `distance` (CUDA only)."""
     return intern_node("shuffle_xor", (x,), x.dtype, distance)
@@ -226,6 +268,8 @@ def stmt_exprs(stmt: Stmt) -> tuple[Expr, ...]:
             return (stmt.value,)
         case Store() | Atomic():
             return (stmt.offset, stmt.value) if stmt.guard is None else (stmt.offset, stmt.value, stmt.guard)
+        case Publish() | Await():
+            return (stmt.offset, stmt.value)
         case WideLoad():
             return (stmt.offset,)
         case WideStore():
@@ -259,7 +303,8 @@ class Widths:
                 self.variables[stmt.name] = stmt.lanes or self.of(stmt.value)
 
     def of(self, root: Expr) -> int:
-        """Lanes of a node: those of its widest argument, halved by low and high."""
+        """Lanes of a node: those of its widest argument, halved by low and high; one for each argument of join, one
+        for lane."""
         memo = self.memo
         if root in memo:
             return memo[root]
@@ -270,6 +315,8 @@ class Widths:
                 lanes = self.variables.get(node.attr, 1)
             elif node.op in ("low", "high"):
                 lanes = memo[node.args[0]] // 2
+            elif node.op in ("join", "lane"):
+                lanes = len(node.args)
             else:
                 lanes = max((memo[a] for a in node.args), default=1)
             memo[node] = lanes
@@ -295,7 +342,7 @@ def check_kernel(kernel: Kernel) -> None:
             variables |= set(stmt.names)
         elif isinstance(stmt, Assign):
             _require(stmt.name in variables, kernel, f"{stmt.name} is assigned but not declared")
-        elif isinstance(stmt, Store | Atomic | WideStore):
+        elif isinstance(stmt, Writing):
             _require(stmt.buffer in written, kernel, f"{stmt.buffer} is stored to but not a written parameter")
             if isinstance(stmt, Atomic) and stmt.result is not None:
                 variables.add(stmt.result)
@@ -347,6 +394,9 @@ def _show_body(body: tuple[Stmt, ...], depth: int) -> list[str]:
                 lines.append(f"{pad}wide {stmt.buffer}[{show(stmt.offset)}] = {', '.join(map(show, stmt.values))}")
             case Barrier():
                 lines.append(f"{pad}barrier {stmt.scope}")
+            case Publish() | Await():
+                word = "publish" if isinstance(stmt, Publish) else "await"
+                lines.append(f"{pad}{word} {stmt.buffer}[{show(stmt.offset)}] = {show(stmt.value)}")
             case Comment():
                 lines.append(f"{pad}# {stmt.text}")
     return lines

@@ -145,7 +145,8 @@ class Fold:
     Grid axes in `over` fold across grid points; `across` then says how blocks hand over: 'second_kernel'
     (partials, then another kernel), 'last_block' (the block that arrives last combines), 'look_back' (an
     ordered scan over blocks; the only one with `emit`). The state of such a fold is not readable later.
-    `atom='multiply_add'` marks acc + a*b, which a schedule may give to a matrix unit.
+    `atom='multiply_add'` marks acc + a*b, which a schedule may give to a matrix unit; 'rank:k' marks the count of what
+    sorts before an element by the first k values that the next stage writes, which a schedule may find by sorting.
     """
 
     axes: tuple[Axis, ...]

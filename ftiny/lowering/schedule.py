@@ -91,13 +91,14 @@ def schedule(nest: LoopNest, capabilities: Any) -> Scheduled:
     """
     from ftiny.lowering.schedule_contract import schedule_contract
     from ftiny.lowering.schedule_generic import schedule_phases
+    from ftiny.lowering.schedule_sort import schedule_sort
 
     check_nest(nest)
     if any(isinstance(s, Fold) and s.atom == "multiply_add" for s in nest.stages):
         contracted = schedule_contract(nest, capabilities)
         if contracted is not None:
             return contracted
-    return schedule_phases(nest, phases(nest), capabilities)
+    return schedule_sort(nest, capabilities) or schedule_phases(nest, phases(nest), capabilities)
 
 
 def phases(nest: LoopNest) -> tuple[Phase, ...]:

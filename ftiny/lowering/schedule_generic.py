@@ -21,13 +21,12 @@ from ftiny.lowering.expr import Axis, Expr, const, loads, minimum, topological
 from ftiny.lowering.expr import axis as axis_expr
 from ftiny.lowering.index import simplify, unflatten
 from ftiny.lowering.kernel import (
-    Atomic,
     DeclareArray,
     For,
     If,
     Kernel,
     Stmt,
-    Store,
+    Writing,
     group,
     local,
     stmt_exprs,
@@ -123,6 +122,8 @@ def points_kernel(context: Context, stages: tuple[Stage, ...]) -> None:
             check_nest(part)
             points_kernel(Context(part, context.capabilities, context.scratch, context.kernels), part.stages)
         return
+    if scan_kernel(context, stages):
+        return
     scan = cut_scan(context, stages)
     if scan is not None:
         from ftiny.lowering.schedule_across import fold_across
@@ -146,6 +147,14 @@ def points_kernel(context: Context, stages: tuple[Stage, ...]) -> None:
     for one in reversed([a for a in serial if a.extent != 1]):
         statements = [For(one, tuple(statements))]
     finish_kernel(context, worker.wrap(statements), worker, stages)
+
+
+def scan_kernel(context: Context, stages: tuple[Stage, ...]) -> bool:
+    """Give the stages to schedule_scan_cpu.py or schedule_scan.py if they want them."""
+    from ftiny.lowering.schedule_scan import schedule_scan
+    from ftiny.lowering.schedule_scan_cpu import schedule_scan_cpu
+
+    return schedule_scan_cpu(context, stages) if context.cpu else schedule_scan(context, stages)
 
 
 def block_kernel(context: Context, stages: tuple[Stage, ...]) -> bool:
@@ -300,7 +309,7 @@ def touched(body: tuple[Stmt, ...]) -> tuple[set[str], set[str]]:
     written: set[str] = set()
     for stmt in walk(body):
         roots += stmt_exprs(stmt)
-        if isinstance(stmt, Store | Atomic):
+        if isinstance(stmt, Writing):
             written.add(stmt.buffer)
     return {n.attr[0] for n in loads(roots)} | written, written
 

@@ -18,7 +18,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ftiny import core, tree
+from ftiny import array_tree as tree
+from ftiny import core
 from ftiny.array import Array, avals_of
 from ftiny.core import Aval, EvalTrace
 from ftiny.errors import ArgumentError
@@ -41,7 +42,8 @@ def bind(function: Callable, *args, **kwargs) -> Bound:
         for batch in batches:
             state = step(state, batch)
 
-    `step.flat(leaves)` takes and gives lists of leaves, in the order of `ftiny.tree.leaves((args, kwargs))`.
+    `step.flat(leaves)` takes and gives lists of leaves, in the order of `ftiny.tree.leaves((args, kwargs))`; a typed
+    key is its array of words there.
     """
     jitted = function if isinstance(function, Jitted) else jit(function)
     traced = jitted.trace(*args, **kwargs)

@@ -24,7 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from ftiny import core, dtypes, tree
+from ftiny import array_tree as tree
+from ftiny import core, dtypes
 from ftiny.array import Array, ShapeDtypeStruct, arrays_of, as_array, avals_of, interned
 from ftiny.core import Atom, Aval, EvalTrace, Jaxpr, Tracer
 from ftiny.errors import ArgumentError, DtypeError
@@ -44,7 +45,7 @@ from ftiny.transforms.vmap import named_axes
 class Entry:
     """One traced specialisation of a jitted function: the program and what is needed to call it.
 
-    `program` takes `consts` and all leaves and gives all results. `compiled` takes those inputs that are in `kept`:
+    `program` takes `consts` and all leaves and gives all results. `compiled` takes some of those inputs:
     `used_consts` and the leaves at the positions `used` (or None, for all). It gives the results that are no inputs,
     each once. `donated` and `compiled_donated` are positions among the inputs of the one and the other.
     """
@@ -68,26 +69,27 @@ class Entry:
         computed = self._number_results(passed)
         smaller, used = without_unused(self.program, computed)
         whole = keep_unused or all(used)
-        kept = [position for position, flag in enumerate(used) if whole or flag]
-        self.kept = kept
+        if whole:
+            used = (True,) * len(used)
+        kept = [position for position, flag in enumerate(used) if flag]
+        owned = set(self.donated)
         self.compiled = smaller if not whole else smaller.replace(inputs=self.program.inputs)
         self.used = None if whole else [position - count for position in kept if position >= count]
-        self.compiled_donated = tuple(
-            new for new, position in enumerate(kept) if position in self.donated and position not in passed
-        )
         # What a call looks at, among consts and leaves: the inputs of `compiled`, and those that are results.
         times = Counter(position for position in passed if position is not None)
-        looked_at = kept + [position for position in times if not used[position] and not whole]
+        looked_at = kept + [position for position in times if not used[position]]
         self.looked_at = None if looked_at == list(range(len(used))) else looked_at
         numbers = {position: number for number, position in enumerate(looked_at)}
+        written = owned - times.keys()
+        self.compiled_donated = tuple(numbers[position] for position in kept if position in written)
         # For each input that is a result, its number among those, and whether it moves there: it is donated.
-        self.handed_on = [(numbers[position], position in self.donated and times[position] == 1) for position in times]
+        self.handed_on = [(numbers[position], position in owned and times[position] == 1) for position in times]
         # Whether one array, given as two arguments, might be written for the one while it moves for the other.
         self.may_meet = bool(self.compiled_donated) or sum(moves for _, moves in self.handed_on) > 1
         self.repeated = [n for n, count in Counter(self.places).items() if count > 1 and n < len(self.compiled.outputs)]
         # Other closed-over arrays stay as they are: a numpy array is not copied.
         self.consts = [
-            x if isinstance(x, Tracer) or position not in looked_at else as_array(x)
+            x if isinstance(x, Tracer) or position not in numbers else as_array(x)
             for position, x in enumerate(program.consts)
         ]
         self.used_consts = [self.consts[position] for position in kept if position < count]

@@ -23,7 +23,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ftiny import core, tree
+from ftiny import array_tree as tree
+from ftiny import core
 from ftiny.array import ShapeDtypeStruct
 from ftiny.core import Aval, Jaxpr, Tracer
 from ftiny.errors import ArgumentError
@@ -94,9 +95,7 @@ class Lowered:
         if device.capabilities.dialect != "numpy":
             from ftiny.lowering.compiler import Compiler
 
-            self.plan, self.lines = make_plan(
-                entry.compiled, Compiler(device.capabilities), entry.compiled_donated
-            )
+            self.plan, self.lines = make_plan(entry.compiled, Compiler(device.capabilities), entry.compiled_donated)
 
     def as_text(self) -> str:
         """The plan and the source of every kernel; for the interpreter, which has none, the program."""
@@ -174,9 +173,10 @@ class Compiled:
         lowered = self._lowered
         if lowered.plan is None:
             return None
-        closed_over = [f"closed-over array {number}" for number in range(len(self._entry.consts))]
-        names = closed_over + argument_names(self._entry.structure)
-        return memory_of(lowered.plan, lowered.lines, [names[position] for position in self._entry.kept])
+        entry, names = self._entry, argument_names(self._entry.structure)
+        closed_over = [f"closed-over array {number}" for number in range(len(entry.used_consts))]
+        used = names if entry.used is None else [names[position] for position in entry.used]
+        return memory_of(lowered.plan, lowered.lines, closed_over + used)
 
     def donation_report(self) -> str:
         """A line for each donated argument: which result took its memory over, or that none did."""
