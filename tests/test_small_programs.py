@@ -1,4 +1,4 @@
-"""Small programs on PoCL are held back, so that a row of them wakes its threads once; whoever waits gets all results."""
+"""Small programs on PoCL are held back, so that a row wakes its threads once; whoever waits gets all results."""
 
 from __future__ import annotations
 
