@@ -19,12 +19,12 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 
-from ftiny.lowering.expr import Axis, compare, load_index, loads, minimum
+from ftiny.lowering.expr import Axis, compare, const, load_index, loads, minimum
 from ftiny.lowering.expr import axis as axis_expr
-from ftiny.lowering.expr import const, is_const
 from ftiny.lowering.index import coefficient, simplify, unflatten
 from ftiny.lowering.kernel import WIDE_BYTES, Barrier, DeclareArray, Stmt, group, local
 from ftiny.lowering.loops import Fold, LoopNest, Map, Stage, stage_roots, writes_of
+from ftiny.lowering.schedule import aligned
 from ftiny.lowering.schedule_block_body import BlockBody, Layout, inner_axis
 from ftiny.lowering.schedule_body import Converter, Names, Place, pays
 from ftiny.lowering.schedule_generic import Context, Worker, finish_kernel, live_states, nest_names
@@ -114,7 +114,7 @@ def row_lanes(nest: LoopNest, stages: tuple[Stage, ...]) -> int:
     """How many neighbouring elements a thread takes at once: 16 bytes of the smallest elements that lie along the
     rows, where every row is a multiple of that and wide accesses outnumber scattered ones; else 1."""
     convert = Converter(plain_places(nest))
-    sizes: set[int] = set()
+    along: set[str] = set()
     for stage in stages:
         inner = inner_axis(stage)
         if inner is None or inner.extent == 1:
@@ -124,9 +124,12 @@ def row_lanes(nest: LoopNest, stages: tuple[Stage, ...]) -> int:
         leaf = axis_expr(inner)
         for node in loads(convert(e) for e in offsets_and_values(stage)):
             if coefficient(load_index(node)[0], leaf) == 1:
-                sizes.add(nest.value(node.attr[0]).memory.itemsize)
-        sizes |= {nest.value(w.value).memory.itemsize for w in writes_of(stage) if nest.value(w.value).shape}
-    lanes = min(8, WIDE_BYTES // min(sizes)) if sizes else 1
+                along.add(node.attr[0])
+        along |= {w.value for w in (stage.writes if isinstance(stage, Map) else ())}
+    values = [v for v in map(nest.value, along) if v.shape]
+    if not values or not all(aligned(v) for v in values):
+        return 1
+    lanes = min(8, WIDE_BYTES // min(v.memory.itemsize for v in values))
     while lanes > 1 and not all(_wide(stage, lanes, convert) for stage in stages):
         lanes //= 2
     return lanes

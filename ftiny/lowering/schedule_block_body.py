@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ftiny.lowering.emit_c import F32, NARROW
 from ftiny.lowering.expr import Axis, Expr, bitwise, compare, const, is_const, variable
 from ftiny.lowering.expr import axis as axis_expr
 from ftiny.lowering.index import simplify
@@ -230,5 +231,6 @@ class BlockBody(Body):
 
     def _arrays(self, names: list[str], dtypes: list[np.dtype], size: int) -> list[str]:
         arrays = [self.names.fresh(f"{n}_shared") for n in names]
-        self.scratch += [DeclareArray(a, d, size, "shared") for a, d in zip(arrays, dtypes)]
+        # 16-bit floats are computed with as float32; OpenCL has no arrays of half.
+        self.scratch += [DeclareArray(a, F32 if d in NARROW else d, size, "shared") for a, d in zip(arrays, dtypes)]
         return arrays

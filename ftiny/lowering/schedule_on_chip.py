@@ -15,9 +15,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from ftiny.lowering.expr import BFLOAT16, Axis, Expr, axes_of, load, loads, transform
+from ftiny.lowering.emit_c import F32, NARROW
+from ftiny.lowering.expr import Axis, Expr, axes_of, load, loads, transform
 from ftiny.lowering.expr import axis as axis_expr
 from ftiny.lowering.loops import Fold, LoopNest, Map, Stage, Value, Write, stage_roots, writes_of
 from ftiny.lowering.schedule_block_body import inner_axis
@@ -114,9 +113,8 @@ def _load_first(stages: tuple[Stage, ...], inner: Axis, nodes: list[Expr]) -> tu
     """(the rows, the stages reading them after a map that fills them)."""
     if not nodes:
         return (), stages
-    narrow = (np.dtype(np.float16), BFLOAT16)
     values = tuple(Value(f"{node.attr[0]}.row{k}", (inner.extent,), node.dtype,
-                         np.dtype(np.float32) if node.dtype in narrow else node.dtype, "register")
+                         F32 if node.dtype in NARROW else node.dtype, "register")
                    for k, node in enumerate(nodes))
     rows = {node: load(v.name, (axis_expr(inner),), v.dtype) for node, v in zip(nodes, values)}
     fill = Map((inner,), tuple(Write(v.name, (axis_expr(inner),), node) for v, node in zip(values, nodes)))
@@ -131,7 +129,9 @@ def _in_slots(stage: Stage, rows: frozenset[str], slot: Expr) -> Stage:
     def place(writes: tuple[Write, ...]) -> tuple[Write, ...]:
         return tuple(replace(w, index=(slot,)) if w.value in rows else w for w in writes)
 
-    return Map(stage.axes, place(stage.writes)) if isinstance(stage, Map) else replace(stage, finish=place(stage.finish))
+    if isinstance(stage, Map):
+        return Map(stage.axes, place(stage.writes))
+    return replace(stage, finish=place(stage.finish))
 
 
 def _rewritten(stage: Stage, new: dict[Expr, Expr]) -> Stage:

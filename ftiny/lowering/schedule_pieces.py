@@ -81,9 +81,9 @@ def cut_scan(context: Context, stages: tuple[Stage, ...]) -> tuple[LoopNest, Fol
 
 
 def _run_length(context: Context, extent: int, count: int) -> tuple[int, int]:
-    """(length of a piece, number of pieces); a worker of the second kernel takes what is left over. On a CPU
-    that worker is one of many. A GPU's block would keep the whole machine waiting, so there the pieces leave as little as
-    starts every piece at a wide access."""
+    """(length of a piece, number of pieces); a worker of the second kernel takes what is left over. On a CPU that is
+    a piece like the others. On a GPU all the machine would wait for the one block that has it, so there the
+    pieces leave only as much as lets every piece start at a wide access."""
     if context.cpu:
         length = -(-extent // count)
         return length, extent // length
