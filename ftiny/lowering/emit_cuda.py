@@ -197,7 +197,8 @@ class Cuda(Dialect):
     def pack(self, printer: Printer, text: str, dtype: np.dtype, lanes: int) -> str:
         """The 16 bits of a float rounded to float16 or bfloat16, ties to even."""
         if dtype == BFLOAT16:
-            body = ('#if __CUDA_ARCH__ >= 800\n    unsigned short r;\n    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(r) : "f"(x));\n'
+            body = ("#if __CUDA_ARCH__ >= 800\n    unsigned short r;\n"
+                    '    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(r) : "f"(x));\n'
                     "    return x != x ? (unsigned short)0x7fc0 : r;\n#else\n    unsigned int u = __float_as_uint(x);\n"
                     "    return x != x ? (unsigned short)0x7fc0 :\n"
                     "        (unsigned short)((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);\n#endif")

@@ -75,6 +75,11 @@ class BlockBody(Body):
         self.thread = simplify(local(0, layout.threads * layout.rows) % layout.threads)
         self.chip, self.guard = chip, guard
         self.scratch: list[Stmt] = []
+        self.states = 1  # side by side, each with its own threads
+
+    def state(self, thread: Expr) -> Expr:
+        """Where a thread leaves its state in shared memory."""
+        return thread
 
     def declaration(self, write: Write) -> list[Stmt]:
         place = self.convert.places[write.value]
@@ -153,12 +158,13 @@ class BlockBody(Body):
         names = [self.convert.places[v.name].name for v in stage.state]
         dtypes = [v.dtype for v in stage.state]
         states = names if lanes == 1 else [self.names.fresh(f"{n}_v") for n in names]
-        head += [Declare(n, d, self.convert(e), lanes) for n, d, e in zip(states, dtypes, stage.init)]
+        wide = max(lanes, self.wide)
+        head += [Declare(n, d, self.convert(e), wide) for n, d, e in zip(states, dtypes, stage.init)]
         places = {v.name: Place("variable", n) for v, n in zip(stage.state, states)}
 
         def step(convert: Converter) -> list[Stmt]:
             convert = convert.with_places(places)
-            return self._advance([convert(e) for e in stage.step], states, dtypes, lanes)
+            return self._advance([convert(e) for e in stage.step], states, dtypes, wide)
 
         head += self.nested(outer, self._dealt(inner, step, lanes))
         if lanes > 1:
@@ -180,7 +186,8 @@ class BlockBody(Body):
         replaced = {v.name: variable(n, v.dtype) for v, n in zip(stage.state, names)}
         replaced |= {v.name + OTHER: x for v, x in zip(stage.state, right)}
         assert stage.combine is not None
-        return self._advance(replace_loads(stage.combine, replaced), names, [v.dtype for v in stage.state])
+        dtypes = [v.dtype for v in stage.state]
+        return self._advance(replace_loads(stage.combine, replaced), names, dtypes, self.wide)
 
     def _across_threads(self, stage: Fold, names: list[str], dtypes: list[np.dtype]) -> list[Stmt]:
         if self.threads == 1:
@@ -219,15 +226,15 @@ class BlockBody(Body):
 
     def _tree(self, stage: Fold, names: list[str], dtypes: list[np.dtype]) -> list[Stmt]:
         """Halve the number of states until one is left, in shared memory."""
-        arrays = self._arrays(names, dtypes, self.threads)
-        keep = [Store(a, self.thread, variable(n, d)) for a, n, d in zip(arrays, names, dtypes)]
+        arrays = self._arrays(names, dtypes, self.threads * self.states)
+        keep = [Store(a, self.state(self.thread), variable(n, d)) for a, n, d in zip(arrays, names, dtypes)]
         result: list[Stmt] = [*keep, Barrier("shared")]
         distance = self.threads // 2
         while distance:
-            take = [element(a, self.thread + distance, d) for a, d in zip(arrays, dtypes)]
+            take = [element(a, self.state(self.thread + distance), d) for a, d in zip(arrays, dtypes)]
             result += [If(self.thread < distance, (*self._combine(stage, names, take), *keep)), Barrier("shared")]
             distance //= 2
-        return result + [Assign(n, element(a, const(0), d)) for a, n, d in zip(arrays, names, dtypes)]
+        return result + [Assign(n, element(a, self.state(const(0)), d)) for a, n, d in zip(arrays, names, dtypes)]
 
     def _arrays(self, names: list[str], dtypes: list[np.dtype], size: int) -> list[str]:
         arrays = [self.names.fresh(f"{n}_shared") for n in names]
