@@ -14,15 +14,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ftiny.lowering.expr import Axis, Expr, compare, const, minimum
+from ftiny.lowering.expr import Axis, Expr, compare, const, loads, minimum
 from ftiny.lowering.index import simplify, unflatten
 from ftiny.lowering.kernel import Stmt, group, local, ramp
-from ftiny.lowering.loops import Fold, LoopNest, Map, Stage, writes_of
+from ftiny.lowering.loops import Fold, LoopNest, Stage, stage_roots, writes_of
 from ftiny.lowering.schedule_block import BLOCK, cheapest_along
 from ftiny.lowering.schedule_block_body import BlockBody, Layout
 from ftiny.lowering.schedule_body import Converter, Names, Place
 from ftiny.lowering.schedule_generic import Context, Worker, finish_kernel, nest_names
-from ftiny.lowering.schedule_wide import crowded, point_lanes
+from ftiny.lowering.schedule_wide import RESIDENT, crowded, point_lanes
 
 ACROSS = 32  # threads side by side, at most
 SHORTEST = 32  # folded elements, below which a thread has all of them
@@ -50,9 +50,9 @@ def schedule_columns(context: Context, stages: tuple[Stage, ...]) -> bool:
 
 
 def columns(context: Context, stages: tuple[Stage, ...], pieces: bool = False) -> Columns | None:
-    """The layout, or None. Fewer threads lie side by side where blocks would be few, unless `pieces` of the folds
-    make them many."""
-    nest = context.nest
+    """The layout, or None. Where blocks would be few, fewer threads lie side by side and more below each other, unless
+    `pieces` of the folds make the blocks many."""
+    nest, units = context.nest, context.capabilities.compute_units
     axis = next((a for a in reversed(nest.grid) if a.extent > 1), None)
     if axis is None or not _fits(nest, stages) or cheapest_along(nest, stages):
         return None
@@ -61,28 +61,32 @@ def columns(context: Context, stages: tuple[Stage, ...], pieces: bool = False) -
         return None
     chunks, others = axis.extent // lanes, math.prod(a.extent for a in nest.grid if a is not axis)
     across = min(ACROSS, 1 << (chunks - 1).bit_length())
-    while not pieces and across > 8 and others * -(-chunks // across) < context.capabilities.compute_units:
+    while not pieces and across > 8 and others * -(-chunks // across) < units:
         across //= 2
-    folded = max(math.prod(a.extent for a in s.over) for s in stages if isinstance(s, Fold))
-    most = min(BLOCK, 1 << (context.capabilities.max_threads.bit_length() - 1)) // across
-    down = min(most, 1 << (-(-folded // EACH) - 1).bit_length())
-    return Columns(axis, across, down, lanes, others * -(-chunks // across))
+    blocks = others * -(-chunks // across)
+    busy = BLOCK if pieces else max(BLOCK, min(1024, 1 << (units * RESIDENT // blocks).bit_length() - 1))
+    threads = min(busy, 1 << (context.capabilities.max_threads.bit_length() - 1))
+    down = min(threads // across, 1 << (-(-folded_elements(stages) // EACH) - 1).bit_length())
+    return Columns(axis, across, down, lanes, blocks)
+
+
+def folded_elements(stages: tuple[Stage, ...]) -> int:
+    """The elements of the longest fold."""
+    return max((math.prod(a.extent for a in s.over) for s in stages if isinstance(s, Fold)), default=0)
 
 
 def _fits(nest: LoopNest, stages: tuple[Stage, ...]) -> bool:
-    """Folds of scalar states, enough to do, and nothing else that has an axis of its own."""
-    longest = 0
+    """Whether the folds have scalar states and enough to do, and all that threads hand to each other is those."""
+    written: set[str] = set()
     for stage in stages:
-        if any(w.update for w in writes_of(stage)) or any(a.extent != 1 for a in stage.axes):
+        if any(w.update for w in writes_of(stage)) or any(n.attr[0] in written for n in loads(stage_roots(stage))):
             return False
-        if any(nest.value(w.value).shape and nest.value(w.value).scope in ("register", "shared")
-               for w in writes_of(stage)):
+        if isinstance(stage, Fold) and (stage.combine is None or stage.emit or stage.reverse or
+                                        any(a.extent != 1 for a in stage.axes) or any(v.shape for v in stage.state)):
             return False
-        if isinstance(stage, Fold):
-            if stage.combine is None or stage.emit or stage.reverse or any(v.shape for v in stage.state):
-                return False
-            longest = max(longest, math.prod(a.extent for a in stage.over))
-    return longest >= SHORTEST
+        written |= {w.value for w in writes_of(stage) if nest.value(w.value).shape}
+    private = any(nest.value(name).scope in ("register", "shared") for name in written)
+    return not private and folded_elements(stages) >= SHORTEST
 
 
 def _build(context: Context, stages: tuple[Stage, ...], layout: Columns) -> None:
@@ -118,7 +122,3 @@ class ColumnBody(BlockBody):
 
     def state(self, thread: Expr) -> Expr:
         return simplify((thread * self.layout.across + self.column) * self.layout.lanes + ramp(self.layout.lanes))
-
-    def map(self, stage: Map) -> list[Stmt]:
-        head = [s for w in stage.writes for s in self.declaration(w)]
-        return head + self._by_one(stage.writes)

@@ -127,8 +127,9 @@ def piece_count(context: Context, stages: tuple[Stage, ...], cut: Axis) -> int:
         wanted = units * 4 // points if points < units * 2 else 1
         least = MIN_PIECE // points
     elif (layout := columns(context, stages, pieces=True)) is not None:
-        full = units * BLOCKS_PER_UNIT
-        wanted, least = (full // layout.blocks if layout.blocks < full // 2 else 1), MIN_COLUMN_PIECE * layout.down
+        full, alone = units * BLOCKS_PER_UNIT, columns(context, stages)
+        enough = layout.blocks >= full // 2 or (alone is not None and elements <= MIN_COLUMN_PIECE * alone.down)
+        wanted, least = 1 if enough else full // layout.blocks, MIN_COLUMN_PIECE * layout.down
     elif takes(context.nest, stages):
         wanted, least = (units * BLOCKS_PER_UNIT // points if points < units * 2 else 1), MIN_BLOCK_PIECE
     else:
