@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from ftiny.lowering.schedule_on_chip import OnChip
 
 UNROLLED = 32  # elements of one thread up to which a loop is unrolled altogether
-IN_FLIGHT = 4  # accesses of one thread in a turn of a longer loop
+IN_FLIGHT = 16  # elements of one thread in a turn of a longer loop, in 4 accesses at least
 SERIAL_WARPS = 4  # states that every thread adds up itself; more are exchanged
 
 
@@ -99,7 +99,7 @@ class BlockBody(Body):
         """`body(converter)` for every element of an axis that this thread is dealt."""
         turns, left = divmod(inner.extent, self.threads * lanes)
         result: list[Stmt] = []
-        several = IN_FLIGHT if turns * lanes > UNROLLED else max(1, turns)
+        several = max(4, IN_FLIGHT // max(lanes, self.wide)) if turns * lanes > UNROLLED else max(1, turns)
         full, rest = divmod(turns, several)
         if full:
             result += self._turns(inner, body, lanes, full, several, 0)
