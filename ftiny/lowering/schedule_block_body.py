@@ -13,7 +13,7 @@ Worked example: sum of x[row, j] with j: 4096, 256 threads, 4 lanes:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -43,6 +43,8 @@ from ftiny.lowering.schedule_generic import live_states
 
 if TYPE_CHECKING:
     from ftiny.lowering.schedule_on_chip import OnChip
+
+Statements = Callable[[Converter], list[Stmt]]  # of one element, given where its axes are
 
 UNROLLED = 32  # elements of one thread up to which a loop is unrolled altogether
 IN_FLIGHT = 16  # elements of one thread in a turn of a longer loop, in 4 accesses at least
@@ -95,7 +97,7 @@ class BlockBody(Body):
 
     # ------------------------------------------------------------------------------- dealing out
 
-    def _dealt(self, inner: Axis, body, lanes: int) -> list[Stmt]:
+    def _dealt(self, inner: Axis, body: Statements, lanes: int) -> list[Stmt]:
         """`body(converter)` for every element of an axis that this thread is dealt."""
         turns, left = divmod(inner.extent, self.threads * lanes)
         result: list[Stmt] = []
@@ -111,7 +113,7 @@ class BlockBody(Body):
             result += statements if is_const(guard, True) else [If(guard, tuple(statements))]
         return result
 
-    def _turns(self, inner: Axis, body, lanes: int, full: int, several: int, first: int) -> list[Stmt]:
+    def _turns(self, inner: Axis, body: Statements, lanes: int, full: int, several: int, first: int) -> list[Stmt]:
         """Turns `first` .. first + full*several, `several` of them unrolled."""
         outer, step = (Axis(self.names.fresh(f"{inner.name}{stem}"), n) for stem, n in (("k", full), ("u", several)))
         turn = const(first) + (axis_expr(outer) * several if full > 1 else const(0)) + (

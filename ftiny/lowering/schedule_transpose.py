@@ -118,7 +118,7 @@ def _transposed(nest: LoopNest, writes: Iterable[Write], write: Axis,
     by_axis: dict[Axis, list[Expr]] = {}
     for node in loads(r for w in writes for r in w.roots()):
         guard, other = load_guard(node)
-        if guard is not None and other is not None and not is_const(other):
+        if not node.attr[1] or (guard is not None and other is not None and not is_const(other)):
             continue
         offset = simplify(load_index(convert(node))[0])
         if coefficient(offset, axis_expr(write)) in (0, 1):
@@ -167,7 +167,8 @@ class Tiles:
         self.axes = dict(unflatten(group(0, blocks), (*others, *self.tile_axes)))
         self.names: Names = nest_names(nest, stages)
         self.tiles = [self.names.fresh(f"{node.attr[0]}_tile") for node in nodes]
-        self.places = plain_places(nest) | {t: Place("buffer", t, (SPOT.extent,)) for t in self.tiles}
+        self.places = {v.name: Place("buffer", v.name, v.shape) for v in nest.all_values()}
+        self.places |= {t: Place("buffer", t, (SPOT.extent,)) for t in self.tiles}
 
     def build(self) -> None:
         """Append the kernel."""
