@@ -23,6 +23,7 @@ from ftiny.lowering.loops import (
     Fold,
     LoopNest,
     Map,
+    Scatter,
     Stage,
     Value,
     Write,
@@ -91,8 +92,11 @@ def schedule(nest: LoopNest, capabilities: Any) -> Scheduled:
     """
     from ftiny.lowering.schedule_contract import schedule_contract
     from ftiny.lowering.schedule_generic import schedule_phases
+    from ftiny.lowering.schedule_scatter import schedule_scatter
 
     check_nest(nest)
+    if any(isinstance(s, Scatter) for s in nest.stages):
+        return schedule_scatter(nest, capabilities)
     if any(isinstance(s, Fold) and s.atom == "multiply_add" for s in nest.stages):
         contracted = schedule_contract(nest, capabilities)
         if contracted is not None:

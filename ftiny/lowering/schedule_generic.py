@@ -128,7 +128,7 @@ def points_kernel(context: Context, stages: tuple[Stage, ...]) -> None:
         longer, fold = scan
         fold_across(Context(longer, context.capabilities, context.scratch, context.kernels), (fold,), fold)
         return
-    if vector_kernel(context, stages) if context.cpu else block_kernel(context, stages):
+    if vector_kernel(context, stages) if context.cpu else block_kernel(context, stages) or gather(context, stages):
         return
     serial = _serial_axes(nest, stages) if context.cpu else ()
     parallel = tuple(a for a in nest.grid if a not in serial)
@@ -145,6 +145,13 @@ def block_kernel(context: Context, stages: tuple[Stage, ...]) -> bool:
     from ftiny.lowering.schedule_block import schedule_block
 
     return schedule_block(context, stages)
+
+
+def gather(context: Context, stages: tuple[Stage, ...]) -> bool:
+    """Give the stages to schedule_gather.py if it wants them."""
+    from ftiny.lowering.schedule_gather import schedule_gather
+
+    return schedule_gather(context, stages)
 
 
 def _serial_axes(nest: LoopNest, stages: Iterable[Stage]) -> tuple[Axis, ...]:

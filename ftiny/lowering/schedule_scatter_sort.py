@@ -1,0 +1,208 @@
+"""The stable sort of a scatter's updates by the row that they go to: a radix sort, least significant digit first.
+
+Input: a scatter as `Rows` (schedule_scatter.py). Output: the names of two scratch arrays, the rows in increasing order
+and the positions of the updates in that order; equal rows keep the order of their positions. Three kernels a digit:
+each block counts the digits of its tile; one block a digit value sums up the counts over the tiles; each block puts
+its tile's updates where they belong. In a tile every thread has a run of neighbouring updates and, in shared memory, a
+counter of its own for each digit value, so no two threads ever meet and nothing depends on who comes first. There are
+no exchanges between the threads of a warp: it runs on every GPU.
+
+Worked example, 65536 updates to 50257 rows: 17 bits are cut into digits of 6, 6 and 5; there are 128 tiles of 128
+threads with 4 updates each, and 64 * 128 counters of 4 bytes in each block.
+
+The scheme is that of Satish, Harris and Garland, *Designing Efficient Sorting Algorithms for Manycore GPUs* (2009).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ftiny.lowering.expr import INDEX, Axis, Expr, cast, const, maximum, variable
+from ftiny.lowering.expr import axis as axis_expr
+from ftiny.lowering.index import simplify
+from ftiny.lowering.kernel import (
+    Assign,
+    Atomic,
+    Barrier,
+    Declare,
+    DeclareArray,
+    For,
+    If,
+    Stmt,
+    Store,
+    element,
+    group,
+    local,
+)
+from ftiny.lowering.schedule_scatter import THREADS, Rows
+
+I32 = np.dtype(np.int32)
+MOST_BITS = 6     # of one digit: 64 counters a thread
+FEWEST, LARGEST = 4, 16  # updates of one thread
+
+
+def can_sort(capabilities: Any) -> bool:
+    """Whether a block has the threads and the shared memory for the counters."""
+    needed = 4 * ((THREADS + 1) << MOST_BITS) + 4 * THREADS
+    return bool(capabilities.max_threads >= THREADS and capabilities.shared_bytes >= needed)
+
+
+def sorted_updates(rows: Rows) -> tuple[str, str | None]:
+    """Append the kernels of the sort; the names of the sorted rows and of the positions (None: they are sorted)."""
+    keys = rows.array("rows.0", rows.count)
+    if rows.stage.order == "sorted":
+        rows.threads("keys", rows.count, lambda point: [Store(keys, point, rows.key(point))], 4 * rows.count)
+        return keys, None
+    bits = rows.places.bit_length()  # dropped updates have the number after the last row
+    digits = max(1, -(-bits // MOST_BITS))
+    each = -(-bits // digits)
+    tiles, run = _tiles(rows.count)
+    counts, totals = rows.array("counts", tiles << each), rows.array("totals", 1 << each)
+    order: str | None = None
+    names = [(keys, rows.array("order.0", rows.count))] if digits > 1 else []
+    names.append((rows.array("rows.1", rows.count), rows.array("order.1", rows.count)))
+    for turn in range(digits):
+        digit = Digit(turn * each, min(each, bits - turn * each), tiles, run)
+        _count(rows, digit, turn, keys, counts)
+        _sum_tiles(rows, digit, turn, counts, totals)
+        target = names[-1 - turn % 2]
+        _put(rows, digit, turn, (keys, order), target, (counts, totals))
+        keys, order = target
+    return keys, order
+
+
+class Digit(NamedTuple):
+    """One digit: where it lies in a row's number, and how the updates are dealt out."""
+
+    shift: int
+    bits: int
+    tiles: int
+    each: int
+
+    @property
+    def values(self) -> int:
+        """How many values the digit has."""
+        return 1 << self.bits
+
+    def of(self, key: Expr) -> Expr:
+        """The digit of a row's number."""
+        return maximum(cast(key, INDEX), const(0)) // (1 << self.shift) % self.values
+
+
+def _tiles(count: int) -> tuple[int, int]:
+    """(tiles, updates of one thread): enough tiles for a large GPU, and as few as may be beyond that."""
+    each = max(FEWEST, min(LARGEST, count // (THREADS * 512)))
+    return -(-count // (THREADS * each)), each
+
+
+def _count(rows: Rows, digit: Digit, turn: int, keys: str, counts: str) -> None:
+    """How often each digit value occurs in each tile; the first turn also works the rows out."""
+    tile, thread = group(0, digit.tiles), local(0, THREADS)
+    k = Axis("k", digit.each)
+    point = simplify((tile * digit.each + axis_expr(k)) * THREADS + thread)
+    key = variable("key", I32)
+    found = rows.key(point) if not turn else element(keys, point, I32)
+    step: list[Stmt] = [Declare("key", I32, found)]
+    step += [Store(keys, point, key)] if not turn else []
+    step.append(Atomic("seen", digit.of(key), const(1, I32)))
+    inside = [If(point < rows.count, tuple(step))] if digit.tiles * digit.each * THREADS != rows.count else step
+    own = thread < digit.values
+    rows.kernel(f"count{turn}", digit.tiles, THREADS, [
+        DeclareArray("seen", I32, digit.values, "shared"),
+        If(own, (Store("seen", thread, const(0, I32)),)),
+        Barrier("shared"),
+        For(k, tuple(inside)),
+        Barrier("shared"),
+        If(own, (Store(counts, simplify(thread * digit.tiles + tile), element("seen", thread, I32)),)),
+    ])
+
+
+def _sum_tiles(rows: Rows, digit: Digit, turn: int, counts: str, totals: str) -> None:
+    """For each digit value: the counts of the tiles before each tile, and the total."""
+    value, thread = group(0, digit.values), local(0, THREADS)
+    run = -(-digit.tiles // THREADS)
+    k, other = Axis("k", run), Axis("other", THREADS)
+    tile = simplify(thread * run + axis_expr(k))
+    place = simplify(value * digit.tiles + tile)
+    total, found = variable("total", I32), variable("found", I32)
+    inside = tile < digit.tiles
+    rows.kernel(f"sum{turn}", digit.values, THREADS, [
+        DeclareArray("sums", I32, THREADS, "shared"),
+        Declare("total", I32, const(0, I32)),
+        For(k, (If(inside, (Assign("total", total + element(counts, place, I32)),)),)),
+        Store("sums", thread, total),
+        Barrier("shared"),
+        Assign("total", const(0, I32)),
+        For(other, (Assign("total", total + element("sums", axis_expr(other), I32)),), stop=thread),
+        For(k, (If(inside, (
+            Declare("found", I32, element(counts, place, I32)),
+            Store(counts, place, total),
+            Assign("total", total + found))),)),
+        If(thread >= THREADS - 1, (Store(totals, value, total),)),
+    ])
+
+
+def _put(rows: Rows, digit: Digit, turn: int, source: tuple[str, str | None], target: tuple[str, str],
+         sums: tuple[str, str]) -> None:
+    """Each tile's updates to their places for this digit."""
+    tile, thread = group(0, digit.tiles), local(0, THREADS)
+    k = Axis("k", digit.each)
+    point = simplify((tile * THREADS + thread) * digit.each + axis_expr(k))
+    value = Axis("value", digit.values)
+    width = THREADS + 1  # one more than threads, so that the runs of neighbouring digit values lie in other banks
+    key = element(source[0], point, I32)
+    counter = simplify(digit.of(key) * width + thread)
+    place = variable("place", I32)
+
+    def each_update(*body: Stmt) -> For:
+        whole = digit.tiles * digit.each * THREADS == rows.count
+        return For(k, body if whole else (If(point < rows.count, body),))
+
+    position = cast(point, I32) if source[1] is None else element(source[1], point, I32)
+    rows.kernel(f"put{turn}", digit.tiles, THREADS, [
+        DeclareArray("seen", I32, digit.values * width, "shared"),
+        DeclareArray("sums", I32, THREADS, "shared"),
+        For(value, (Store("seen", axis_expr(value) * width + thread, const(0, I32)),)),
+        each_update(Store("seen", counter, element("seen", counter, I32) + 1)),
+        Barrier("shared"),
+        *_places_in_tile(digit, tile, thread, sums),
+        Barrier("shared"),
+        each_update(
+            Declare("place", I32, element("seen", counter, I32)),
+            Store("seen", counter, place + 1),
+            Store(target[0], cast(place, INDEX), key),
+            Store(target[1], cast(place, INDEX), position)),
+    ])
+
+
+def _places_in_tile(digit: Digit, tile: Expr, thread: Expr, sums: tuple[str, str]) -> list[Stmt]:
+    """Turn the counters into places: what comes before this digit value, in the tiles before, in the threads before.
+
+    As many threads as there are to a digit value share its counters, a run of them each.
+    """
+    counts, totals = sums
+    sharing = THREADS // digit.values
+    length = THREADS // sharing
+    value, part = simplify(thread // sharing), simplify(thread % sharing)
+    k = Axis("k", length)
+    mine = simplify(value * (THREADS + 1) + part * length + axis_expr(k))
+    total, found = variable("total", I32), variable("found", I32)
+    other, lower = Axis("other", sharing), Axis("lower", digit.values)
+    before = element("sums", simplify(value * sharing + axis_expr(other)), I32)
+    return [
+        Declare("total", I32, const(0, I32)),
+        For(k, (Assign("total", total + element("seen", mine, I32)),)),
+        Store("sums", thread, total),
+        Barrier("shared"),
+        Assign("total", element(counts, simplify(value * digit.tiles + tile), I32)),
+        For(lower, (Assign("total", total + element(totals, axis_expr(lower), I32)),), stop=value),
+        For(other, (Assign("total", total + before),), stop=part),
+        For(k, (
+            Declare("found", I32, element("seen", mine, I32)),
+            Store("seen", mine, total),
+            Assign("total", total + found))),
+    ]
+
+
