@@ -95,7 +95,7 @@ def _less(x: Expr, y: Expr) -> tuple[Expr, Expr]:
 
 
 def build_scatter(reader: GroupReader) -> Nests:
-    """One nest with one `Scatter` stage: the operand's elements are its start, the updates run over their batch axes,
+    """One nest with a `Scatter`: the operand's elements are its start, the updates run over their batch axes,
     then over their windows."""
     number = reader.group.folds[0].number
     eqn = reader.eqns[number]
@@ -111,9 +111,9 @@ def build_scatter(reader: GroupReader) -> Nests:
     write = Write(target.name, place, update, None if is_const(inside, True) else inside, op)
     start = reader.element(eqn.inputs[0], tuple(map(axis_expr, axes)))
     over = tuple(updated[k] for k in (*batch_axes(form, updates.ndim), *form.offset_dims))
-    stage = Scatter(axes, start, over, write, _scatter_order(eqn, op))
+    scatter = Scatter(axes, start, over, write, _scatter_order(eqn, op))
     name = f"scatter_{params['op']}_{'x'.join(map(str, updates.shape))}"
-    nest = LoopNest(name, (), tuple(reader.arguments.values()), (), (stage,), (number,))
+    nest = LoopNest(name, (), tuple(reader.arguments.values()), (), (), (number,), scatter)
     return [(nest, tuple(reader.arguments))]
 
 

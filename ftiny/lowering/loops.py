@@ -169,8 +169,7 @@ class Scatter:
     `start` is an expression in `axes`, the axes of the written value. `write.update` says how an update is combined
     with what is there (None: it replaces it); several updates of one element are combined in the lexicographic order
     of `over`. `order` says what is known of that: 'kept' (the order has to be kept), 'sorted' (kept; and the places
-    do not decrease), 'any' (the order does not matter), 'apart' (no element has two updates). A nest with such a
-    stage has no other stage and no grid.
+    do not decrease), 'any' (the order does not matter), 'apart' (no element has two updates).
     """
 
     axes: tuple[Axis, ...]
@@ -180,7 +179,7 @@ class Scatter:
     order: str = "kept"
 
 
-Stage = Map | Fold | Scatter
+Stage = Map | Fold
 
 
 @dataclass(frozen=True)
@@ -188,7 +187,7 @@ class LoopNest:
     """One kernel's work: `stages`, in order, for every point of `grid`; see the module docstring.
 
     arguments are the arrays passed in, read or written; values are the intermediates; equations are
-    the numbers of the jaxpr equations it came from.
+    the numbers of the jaxpr equations it came from. A nest with a `scatter` has no stages and no grid.
     """
 
     name: str
@@ -197,6 +196,7 @@ class LoopNest:
     values: tuple[Value, ...]
     stages: tuple[Stage, ...]
     equations: tuple[int, ...] = ()
+    scatter: Scatter | None = None
     _by_name: dict[str, Value] = field(init=False, repr=False, compare=False, hash=False)
 
     def __post_init__(self) -> None:
@@ -216,7 +216,7 @@ class LoopNest:
 
     def outputs(self) -> tuple[str, ...]:
         """The names of the arguments that the nest writes, in the order of `arguments`."""
-        written = {write.value for stage in self.stages for write in writes_of(stage)}
+        written = {write.value for stage in self.parts() for write in writes_of(stage)}
         return tuple(v.name for v in self.arguments if v.name in written)
 
     def inputs(self) -> tuple[str, ...]:
@@ -226,20 +226,24 @@ class LoopNest:
 
     def roots(self) -> list[Expr]:
         """Every expression of the nest."""
-        return [expr for stage in self.stages for expr in stage_roots(stage)]
+        return [expr for stage in self.parts() for expr in stage_roots(stage)]
+
+    def parts(self) -> tuple[Stage | Scatter, ...]:
+        """The stages, or the scatter."""
+        return self.stages if self.scatter is None else (self.scatter,)
 
     def __str__(self) -> str:
         return show_nest(self)
 
 
-def writes_of(stage: Stage) -> tuple[Write, ...]:
+def writes_of(stage: Stage | Scatter) -> tuple[Write, ...]:
     """All the writes of a stage, to whatever scope."""
     if isinstance(stage, Scatter):
         return (stage.write,)
     return stage.writes if isinstance(stage, Map) else (*stage.emit, *stage.finish)
 
 
-def stage_roots(stage: Stage) -> list[Expr]:
+def stage_roots(stage: Stage | Scatter) -> list[Expr]:
     """Every expression of a stage."""
     roots = [expr for write in writes_of(stage) for expr in write.roots()]
     if isinstance(stage, Fold):
@@ -307,10 +311,10 @@ def other_element(value: Value, axes: Iterable[Axis] = ()) -> Expr:
 def split_scatter(nest: LoopNest) -> tuple[LoopNest, LoopNest]:
     """A scatter as two nests of the other stages: its start everywhere, then its updates, one worker for all that may
     meet: right on every device, and as slow as that worker."""
-    (stage,) = nest.stages
-    assert isinstance(stage, Scatter)
+    stage = nest.scatter
+    assert stage is not None
     write, target = stage.write, nest.value(stage.write.value)
-    copy = Map((), (Write(target.name, stage.axes, stage.start),))
+    copy = Map((), (Write(target.name, tuple(map(axis_expr, stage.axes)), stage.start),))
     old = target[write.index]
     value = write.expr if write.update is None else apply_op(write.update, old, write.expr)
     if stage.order == "apart":
@@ -355,11 +359,10 @@ def check_nest(nest: LoopNest) -> None:
     extents = {a.name: a.extent for a in nest.grid}
     _check_unique(nest, [a.name for a in nest.grid], "grid axis")
     readable = {v.name for v in (*nest.arguments, *nest.values)}
+    if nest.scatter is not None:
+        _check_scatter(nest, nest.scatter, readable)
     for number, stage in enumerate(nest.stages):
         where = f"stage {number}"
-        if isinstance(stage, Scatter):
-            _check_scatter(nest, where, stage, readable)
-            continue
         local = stage.axes if isinstance(stage, Map) else (
             *stage.axes, *(a for a in stage.over if a not in nest.grid))
         for a in local:
@@ -377,8 +380,9 @@ def check_nest(nest: LoopNest) -> None:
                 readable |= {v.name for v in stage.state}
 
 
-def _check_scatter(nest: LoopNest, where: str, stage: Scatter, readable: set[str]) -> None:
-    _require(len(nest.stages) == 1 and not nest.grid, nest, f"{where}: a scatter stands alone, without a grid")
+def _check_scatter(nest: LoopNest, stage: Scatter, readable: set[str]) -> None:
+    where = "scatter"
+    _require(not nest.stages and not nest.grid, nest, f"{where}: it stands alone, without stages or a grid")
     _require(stage.order in ORDERS, nest, f"{where}: unknown order {stage.order!r}")
     value = nest.value(stage.write.value)
     extents = tuple(a.extent for a in stage.axes)
@@ -474,19 +478,19 @@ def show_nest(nest: LoopNest) -> str:
     """A readable listing of the nest, a line per value and write."""
     lines = [f"nest {nest.name} grid({', '.join(map(str, nest.grid))})"]
     lines += [f"  {value}" for value in (*nest.arguments, *nest.values)]
-    for stage in nest.stages:
+    for stage in nest.parts():
         lines += _show_stage(stage)
     return "\n".join(lines)
 
 
-def _show_stage(stage: Stage) -> list[str]:
+def _show_stage(stage: Stage | Scatter) -> list[str]:
     axes = ", ".join(map(str, stage.axes))
     if isinstance(stage, Map):
         return [f"  map({axes})", *(f"    {write}" for write in stage.writes)]
     if isinstance(stage, Scatter):
         over = ", ".join(map(str, stage.over))
-        return [f"  scatter({over}) order={stage.order}", f"    start {stage.write.value}({axes}) = {show(stage.start)}",
-                f"    {stage.write}"]
+        start = f"    start {stage.write.value}({axes}) = {show(stage.start)}"
+        return [f"  scatter({over}) order={stage.order}", start, f"    {stage.write}"]
     notes = [f"axes({axes})"] if stage.axes else []
     notes += [f"across={stage.across}"] if stage.across else []
     notes += ["reverse"] if stage.reverse else []

@@ -23,7 +23,6 @@ from ftiny.lowering.loops import (
     Fold,
     LoopNest,
     Map,
-    Scatter,
     Stage,
     Value,
     Write,
@@ -95,7 +94,7 @@ def schedule(nest: LoopNest, capabilities: Any) -> Scheduled:
     from ftiny.lowering.schedule_scatter import schedule_scatter
 
     check_nest(nest)
-    if any(isinstance(s, Scatter) for s in nest.stages):
+    if nest.scatter is not None:
         return schedule_scatter(nest, capabilities)
     if any(isinstance(s, Fold) and s.atom == "multiply_add" for s in nest.stages):
         contracted = schedule_contract(nest, capabilities)

@@ -1,8 +1,9 @@
 """Scatters: updates to places that the data name, without one worker for all of them.
 
-Input: a nest with one `Scatter` stage. Output: its kernels and their scratch arrays. Three ways, by a rule of costs:
+Input: a nest with a `Scatter`. Output: its kernels and their scratch arrays. Three ways, by a rule of costs:
 
-- Updates that never meet, and atomic ones whose order does not show, go where they belong, all at once.
+- Updates that never meet, and atomic ones whose order does not show, go where they belong, all at once; many to few
+  elements are first added up by each block. (Of rows of `SORTED_WIDTH` elements the sort is cheaper than the atomics.)
 - Few updates (`FEW`) on a GPU: each looks for an earlier one of its place; the first of a place takes all of them in.
 - Many: a stable sort brings the updates of each place together (schedule_scatter_sort.py), and the owner of an element
   adds them up in their order, in a register. Long runs are cut into pieces, see `piece_length`.
@@ -27,7 +28,6 @@ import numpy as np
 
 from ftiny.dtypes import accumulation_dtype
 from ftiny.lowering.expr import (
-    BOOL,
     INDEX,
     Axis,
     Expr,
@@ -35,7 +35,6 @@ from ftiny.lowering.expr import (
     cast,
     compare,
     const,
-    is_const,
     logical_and,
     maximum,
     minimum,
@@ -44,12 +43,28 @@ from ftiny.lowering.expr import (
 )
 from ftiny.lowering.expr import axis as axis_expr
 from ftiny.lowering.index import flatten, simplify, unflatten
-from ftiny.lowering.kernel import Assign, Declare, For, If, Kernel, Stmt, Store, element, group, local, ramp
-from ftiny.lowering.loops import LoopNest, Scatter, Value, apply_op, split_scatter, stage_roots
+from ftiny.lowering.kernel import (
+    Assign,
+    Atomic,
+    Barrier,
+    Declare,
+    DeclareArray,
+    For,
+    If,
+    Kernel,
+    Stmt,
+    Store,
+    element,
+    group,
+    local,
+    ramp,
+)
+from ftiny.lowering.loops import LoopNest, Scatter, Value, apply_op, split_scatter
 from ftiny.lowering.schedule import Scheduled, accesses_of, parameter, traffic
 from ftiny.lowering.schedule_body import Converter, Place
 from ftiny.lowering.schedule_generic import hoist_arrays, schedule_phases, touched
 
+SORTED_WIDTH = 16    # rows of so many elements are sorted even if their order does not matter: atomics cost more
 FEW = 512            # each of so few updates can look at all the others: less than the launches of a sort
 MOST = 2**31 - 1024  # positions and rows are held in 32 bits
 THREADS = 128
@@ -57,16 +72,19 @@ I32 = np.dtype(np.int32)
 
 
 def schedule_scatter(nest: LoopNest, capabilities: Any) -> Scheduled:
-    """The kernels of a nest with one `Scatter` stage."""
+    """The kernels of a nest with a scatter."""
     from ftiny.lowering.schedule_scatter_cpu import schedule_ranges
     from ftiny.lowering.schedule_scatter_sort import can_sort, sorted_updates
 
-    (stage,) = nest.stages
-    assert isinstance(stage, Scatter)
-    if stage.order == "any" and not _has_atomics(stage, capabilities):
-        stage = replace(stage, order="kept")
-        nest = replace(nest, stages=(stage,))
+    stage = nest.scatter
+    assert stage is not None
     rows = Rows(nest, stage, capabilities)
+    if stage.order == "any" and (rows.width >= SORTED_WIDTH or not _has_atomics(stage, capabilities)):
+        stage = replace(stage, order="kept")
+        rows = Rows(replace(nest, scatter=stage), stage, capabilities)
+    nest = rows.nest
+    if stage.order == "any" and _fits_a_block(rows):
+        return _count_in_blocks(rows)
     if stage.order in ("apart", "any") or not 0 < max(rows.count, rows.places) < MOST:
         return _split(nest, capabilities)
     if capabilities.host_memory:
@@ -75,8 +93,7 @@ def schedule_scatter(nest: LoopNest, capabilities: Any) -> Scheduled:
         return _first_of_each(rows)
     if not can_sort(capabilities):
         return _split(nest, capabilities)
-    keys, order = sorted_updates(rows)
-    return _sum_runs(rows, keys, order)
+    return _sum_runs(rows, *sorted_updates(rows))
 
 
 def _has_atomics(stage: Scatter, capabilities: Any) -> bool:
@@ -87,6 +104,15 @@ def _has_atomics(stage: Scatter, capabilities: Any) -> bool:
     if dtype.kind in "iu" and dtype.itemsize == 4 and op != "mul":
         return True
     return capabilities.dialect == "cuda" and (dtype.itemsize in (4, 8) or dtype.kind in "fV") and dtype.kind != "b"
+
+
+def _fits_a_block(rows: Rows) -> bool:
+    """Whether blocks can add up single elements in shared memory, and there are so many to each that it pays."""
+    dtype, memory = rows.target.dtype, rows.places * rows.target.memory.itemsize
+    adds = rows.stage.write.update == "add" and dtype in (np.dtype(np.int32), np.dtype(np.uint32), np.dtype(np.float32))
+    native = dtype.kind != "f" or rows.capabilities.dialect == "cuda"
+    enough = rows.count >= 16 * rows.places and rows.count >= 1 << 16
+    return adds and native and rows.width == 1 and memory <= rows.capabilities.shared_bytes * 2 // 3 and enough
 
 
 def _split(nest: LoopNest, capabilities: Any) -> Scheduled:
@@ -166,6 +192,17 @@ class Rows:
         return self._convert.with_axes(self._target_axes(row, columns)).offset(
             tuple(map(axis_expr, self.stage.axes)), place)
 
+    @property
+    def carried(self) -> np.dtype:
+        """What goes along when updates are sorted: their positions, or the updates where they are single elements."""
+        return I32 if self.width > 1 else self.wide
+
+    def payload(self, position: Expr, carried: str | None) -> Expr:
+        """What goes along with the update at a position (of the original order where nothing was carried so far)."""
+        if carried is not None:
+            return element(carried, position, self.carried)
+        return cast(position, I32) if self.width > 1 else self.update(position, self.column_points(const(0), 1))
+
     def combine(self, x: Expr, y: Expr) -> Expr:
         """An element and one more update of it."""
         op = self.stage.write.update
@@ -185,6 +222,13 @@ class Rows:
         axes = unflatten(flat, (*self.columns[:-1], last))
         found = axes.pop(last)
         return {**axes, self.columns[-1]: simplify(found * lanes + ramp(lanes))}
+
+    def point(self, flat: Expr, lanes: int) -> tuple[Expr, dict[Axis, Expr]]:
+        """(row, columns) of a thread: neighbours take neighbouring elements of the result."""
+        chunks = self.width // lanes
+        if self.columns_last or not self.columns:
+            return simplify(flat // chunks), self.column_points(simplify(flat % chunks), lanes)
+        return simplify(flat % self.places), self.column_points(simplify(flat // self.places), lanes)
 
     def array(self, name: str, size: int, dtype: np.dtype = I32) -> str:
         """A scratch array for the kernels of this scatter."""
@@ -241,10 +285,7 @@ def number(buffer: str, offset: Expr) -> Expr:
 
 def _first_of_each(rows: Rows) -> Scheduled:
     """The start everywhere; then, for each update that is the first of its place, all updates of the place."""
-    from ftiny.lowering.schedule import phases
-
-    copy, _ = split_scatter(rows.nest)
-    started = schedule_phases(copy, phases(copy), rows.capabilities)
+    _write_start(rows)
     lanes = rows.lanes()
     chunks = rows.width // lanes
 
@@ -268,8 +309,58 @@ def _first_of_each(rows: Rows) -> Scheduled:
                 Store(rows.target.name, offset, cast(total, rows.target.dtype)))),
         ]
 
-    rows.threads("updates", rows.count * chunks, body, rows.traffic())
-    return Scheduled((*started.kernels, *rows.kernels), started.scratch)
+    updates = math.prod(a.extent for a in rows.stage.over) * rows.target.memory.itemsize
+    rows.threads("updates", rows.count * chunks, body, 3 * updates)
+    return Scheduled(tuple(rows.kernels))
+
+
+def _write_start(rows: Rows) -> None:
+    """The result without updates."""
+    lanes = rows.lanes()
+
+    def body(point: Expr) -> list[Stmt]:
+        row, columns = rows.point(point, lanes)
+        value = cast(rows.start(row, columns), rows.target.dtype)
+        return [Store(rows.target.name, rows.offset(row, columns), value)]
+
+    size = math.prod(rows.target.shape)
+    read = traffic(rows.nest.arguments, accesses_of([rows.stage.start], []))
+    rows.threads("start", size // lanes, body, size * rows.target.memory.itemsize + read)
+
+
+# ------------------------------------------------------------------------------- updates in any order
+
+
+def _count_in_blocks(rows: Rows) -> Scheduled:
+    """The start everywhere; then each block adds up its part of the updates in shared memory, and its sums to the
+    result: few elements would keep all the atomics of a device waiting for each other."""
+    _write_start(rows)
+    threads = 4 * THREADS if rows.capabilities.max_threads >= 4 * THREADS else THREADS
+    blocks = min(2 * rows.capabilities.compute_units, -(-rows.count // (8 * threads)))
+    turns, strides = -(-rows.count // (blocks * threads)), -(-rows.places // threads)
+    turn, place = Axis("turn", turns), Axis("place", strides)
+    thread = local(0, threads)
+    dtype = rows.target.dtype
+    position = simplify((axis_expr(turn) * blocks + group(0, blocks)) * threads + thread)
+    row = simplify(axis_expr(place) * threads + thread)
+    key, total = variable("key", I32), variable("total", dtype)
+    columns = rows.column_points(const(0), 1)
+    update = cast(rows.update(position, columns), dtype)
+
+    def inside(index: Expr, extent: int, *body: Stmt) -> tuple[Stmt, ...]:
+        return (If(simplify(index < extent), body),)
+
+    rows.kernel("blocks", blocks, threads, [
+        DeclareArray("sums", dtype, rows.places, "shared"),
+        For(place, inside(row, rows.places, Store("sums", row, const(0, dtype)))),
+        Barrier("shared"),
+        For(turn, inside(position, rows.count, Declare("key", I32, rows.key(position)), If(
+            logical_and(key >= 0, key < rows.places), (Atomic("sums", cast(key, INDEX), update),)))),
+        Barrier("shared"),
+        For(place, inside(row, rows.places, Declare("total", dtype, element("sums", row, dtype)), If(
+            compare("ne", total, const(0, dtype)), (Atomic(rows.target.name, rows.offset(row, columns), total),)))),
+    ], rows.traffic())
+    return Scheduled(tuple(rows.kernels), tuple(rows.scratch))
 
 
 # ------------------------------------------------------------------------------------------ many updates
@@ -277,34 +368,35 @@ def _first_of_each(rows: Rows) -> Scheduled:
 
 @dataclass(frozen=True)
 class _Runs:
-    """The sorted updates: rows in order (`keys`), the positions in that order (None: as they come), where the run of
-    each row starts, and how long pieces are."""
+    """The sorted updates: rows in order (`keys`), what was carried along (None: they are as they came), where the run
+    of each row starts, and how long pieces are."""
 
     rows: Rows
     keys: str
-    order: str | None
+    carried: str | None
     starts: str
     piece: int
 
-    def position(self, k: Expr) -> Expr:
-        """The position of the k-th update."""
-        if self.order is None:
-            return k
-        # It is known to the sort, not to the printer, in what range it lies: 32-bit arithmetic is enough.
-        return minimum(maximum(number(self.order, k), const(0)), const(self.rows.count - 1))
+    def update(self, k: Expr, columns: dict[Axis, Expr]) -> Expr:
+        """The k-th of the sorted updates."""
+        if self.carried is None:
+            return self.rows.update(k, columns)
+        if self.rows.width == 1:
+            return element(self.carried, k, self.rows.carried)
+        # It is known to the sort, not to the printer, in what range a position lies: 32-bit arithmetic is enough.
+        position = minimum(maximum(number(self.carried, k), const(0)), const(self.rows.count - 1))
+        return self.rows.update(position, columns)
 
     def add_up(self, first: Expr, stop: Expr, columns: dict[Axis, Expr]) -> For:
         """Take the updates from `first` to `stop` into the variable `total`."""
         k = Axis("k", self.rows.count)
-        total = variable("total", self.rows.wide)
-        value = self.rows.update(variable("position", INDEX), columns)
-        return For(k, (Declare("position", INDEX, self.position(axis_expr(k))),
-                       Assign("total", self.rows.combine(total, value))), start=first, stop=stop)
+        value = self.rows.combine(variable("total", self.rows.wide), self.update(axis_expr(k), columns))
+        return For(k, (Assign("total", value),), start=first, stop=stop)
 
 
-def _sum_runs(rows: Rows, keys: str, order: str | None) -> Scheduled:
+def _sum_runs(rows: Rows, keys: str, carried: str | None) -> Scheduled:
     """Every element takes in its run of updates."""
-    runs = _Runs(rows, keys, order, rows.array("starts", rows.places + 1), piece_length(rows.count))
+    runs = _Runs(rows, keys, carried, rows.array("starts", rows.places + 1), piece_length(rows.count))
     rows.threads("starts", rows.places + 1, lambda point: _find_start(runs, point))
     lanes = rows.lanes()
     chunks = rows.width // lanes
@@ -347,7 +439,7 @@ def _piece(runs: _Runs, partial: str, point: Expr, lanes: int) -> list[Stmt]:
     place = cast(start, INDEX) + (before + (runs.piece - 1)) // runs.piece * runs.piece
     total = variable("total", rows.wide)
     slot = simplify(window * rows.width + _flat_columns(rows, columns))
-    first = rows.update(runs.position(where), columns)
+    first = runs.update(where, columns)
     last = minimum(where + runs.piece, cast(stop, INDEX))
     return [
         Declare("row", I32, element(runs.keys, simplify(begin), I32)),
@@ -368,12 +460,8 @@ def _flat_columns(rows: Rows, columns: dict[Axis, Expr]) -> Expr:
 
 def _row(runs: _Runs, partial: str | None, point: Expr, lanes: int) -> list[Stmt]:
     """One element (or 16 bytes of them): its start, its first piece, and what the others came to."""
-    rows, chunks = runs.rows, runs.rows.width // lanes
-    if rows.columns_last or not rows.columns:
-        row, chunk = simplify(point // chunks), simplify(point % chunks)
-    else:
-        row, chunk = simplify(point % rows.places), simplify(point // rows.places)
-    columns = rows.column_points(chunk, lanes)
+    rows = runs.rows
+    row, columns = rows.point(point, lanes)
     start, stop = number(runs.starts, row), variable("stop", I32)
     total = variable("total", rows.wide)
     body: list[Stmt] = [
@@ -383,7 +471,7 @@ def _row(runs: _Runs, partial: str | None, point: Expr, lanes: int) -> list[Stmt
     ]
     first, last = cast(variable("start", I32), INDEX), cast(stop, INDEX)
     if rows.stage.write.update is None:
-        update = rows.update(runs.position(maximum(last - 1, const(0))), columns)
+        update = runs.update(maximum(last - 1, const(0)), columns)
         body.append(If(compare("lt", variable("start", I32), stop), (Assign("total", update),)))
     elif partial is None:
         body.append(runs.add_up(first, last, columns))

@@ -1,11 +1,11 @@
 """Scatters of rows on a CPU: every worker owns a range of the rows.
 
-Input: a scatter as `Rows` (schedule_scatter.py). Output: one kernel, or nothing where rows are short. A worker writes the
-start of its rows, then goes through all indices and takes in the updates that are its own, in their order: the sums
-have the bits of a loop, whatever the number of cores. A range is about as large as stays in a core's cache, so every
-update is read once from memory and every result written once; looking at all the indices costs little beside rows of
-`SHORTEST` elements or more. (Cutting the columns as well would keep all cores at work where all updates go to one row,
-but halves of rows are read at half the speed.)
+Input: a scatter as `Rows` (schedule_scatter.py). Output: one kernel, or nothing where rows are short. A worker writes
+the start of its rows, then goes through all indices and takes in the updates that are its own, in their order: the
+sums have the bits of a loop, whatever the number of cores. A range is about as large as stays in a core's cache, so
+every update is read once from memory and every result written once; looking at all the indices costs little beside
+rows of `SHORTEST` elements or more. (Cutting the columns as well would keep all cores at work where all updates go to
+one row, but halves of rows are read at half the speed.)
 
 Worked example, zeros(8192, 768).at[ids].add(dy) with 8192 ids on 2 cores: 24 ranges of 342 rows, 1 MB each.
 """

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ftiny.lowering.expr import INDEX, Axis, Expr, cast, const, maximum, variable
+from ftiny.lowering.expr import INDEX, Axis, Expr, cast, compare, const, maximum, variable
 from ftiny.lowering.expr import axis as axis_expr
 from ftiny.lowering.index import simplify
 from ftiny.lowering.kernel import (
@@ -36,21 +36,22 @@ from ftiny.lowering.kernel import (
     group,
     local,
 )
-from ftiny.lowering.schedule_scatter import THREADS, Rows
+from ftiny.lowering.schedule_scatter import I32, THREADS, Rows
 
-I32 = np.dtype(np.int32)
+U16 = np.dtype(np.uint16)
 MOST_BITS = 6     # of one digit: 64 counters a thread
 FEWEST, LARGEST = 4, 16  # updates of one thread
 
 
 def can_sort(capabilities: Any) -> bool:
-    """Whether a block has the threads and the shared memory for the counters."""
-    needed = 4 * ((THREADS + 1) << MOST_BITS) + 4 * THREADS
+    """Whether a block has the threads and the shared memory for the counters and the tile."""
+    needed = 2 * ((THREADS + 1) << MOST_BITS) + 6 * THREADS * LARGEST + 8 * THREADS + (4 << MOST_BITS)
     return bool(capabilities.max_threads >= THREADS and capabilities.shared_bytes >= needed)
 
 
 def sorted_updates(rows: Rows) -> tuple[str, str | None]:
-    """Append the kernels of the sort; the names of the sorted rows and of the positions (None: they are sorted)."""
+    """Append the kernels of the sort; the names of the sorted rows and of what goes with them, which is None where
+    the updates are sorted as they come."""
     keys = rows.array("rows.0", rows.count)
     if rows.stage.order == "sorted":
         rows.threads("keys", rows.count, lambda point: [Store(keys, point, rows.key(point))], 4 * rows.count)
@@ -60,17 +61,17 @@ def sorted_updates(rows: Rows) -> tuple[str, str | None]:
     each = -(-bits // digits)
     tiles, run = _tiles(rows.count)
     counts, totals = rows.array("counts", tiles << each), rows.array("totals", 1 << each)
-    order: str | None = None
-    names = [(keys, rows.array("order.0", rows.count))] if digits > 1 else []
-    names.append((rows.array("rows.1", rows.count), rows.array("order.1", rows.count)))
+    carried: str | None = None
+    spaces = [(rows.array("rows.1", rows.count), rows.array("carried.1", rows.count, rows.carried))]
+    spaces += [(keys, rows.array("carried.0", rows.count, rows.carried))] if digits > 1 else []
     for turn in range(digits):
         digit = Digit(turn * each, min(each, bits - turn * each), tiles, run)
         _count(rows, digit, turn, keys, counts)
         _sum_tiles(rows, digit, turn, counts, totals)
-        target = names[-1 - turn % 2]
-        _put(rows, digit, turn, (keys, order), target, (counts, totals))
-        keys, order = target
-    return keys, order
+        target = spaces[turn % 2]
+        _put(rows, digit, turn, (keys, carried), target, (counts, totals))
+        keys, carried = target
+    return keys, carried
 
 
 class Digit(NamedTuple):
@@ -93,7 +94,9 @@ class Digit(NamedTuple):
 
 def _tiles(count: int) -> tuple[int, int]:
     """(tiles, updates of one thread): enough tiles for a large GPU, and as few as may be beyond that."""
-    each = max(FEWEST, min(LARGEST, count // (THREADS * 512)))
+    each = FEWEST
+    while each < LARGEST and count > 2 * each * THREADS * 256:
+        each *= 2
     return -(-count // (THREADS * each)), each
 
 
@@ -123,7 +126,7 @@ def _sum_tiles(rows: Rows, digit: Digit, turn: int, counts: str, totals: str) ->
     """For each digit value: the counts of the tiles before each tile, and the total."""
     value, thread = group(0, digit.values), local(0, THREADS)
     run = -(-digit.tiles // THREADS)
-    k, other = Axis("k", run), Axis("other", THREADS)
+    k = Axis("k", run)
     tile = simplify(thread * run + axis_expr(k))
     place = simplify(value * digit.tiles + tile)
     total, found = variable("total", I32), variable("found", I32)
@@ -132,10 +135,7 @@ def _sum_tiles(rows: Rows, digit: Digit, turn: int, counts: str, totals: str) ->
         DeclareArray("sums", I32, THREADS, "shared"),
         Declare("total", I32, const(0, I32)),
         For(k, (If(inside, (Assign("total", total + element(counts, place, I32)),)),)),
-        Store("sums", thread, total),
-        Barrier("shared"),
-        Assign("total", const(0, I32)),
-        For(other, (Assign("total", total + element("sums", axis_expr(other), I32)),), stop=thread),
+        *before_in_block("total", thread),
         For(k, (If(inside, (
             Declare("found", I32, element(counts, place, I32)),
             Store(counts, place, total),
@@ -146,63 +146,96 @@ def _sum_tiles(rows: Rows, digit: Digit, turn: int, counts: str, totals: str) ->
 
 def _put(rows: Rows, digit: Digit, turn: int, source: tuple[str, str | None], target: tuple[str, str],
          sums: tuple[str, str]) -> None:
-    """Each tile's updates to their places for this digit."""
+    """Each tile's updates to their places for this digit: ordered in shared memory, then written in runs."""
     tile, thread = group(0, digit.tiles), local(0, THREADS)
-    k = Axis("k", digit.each)
-    point = simplify((tile * THREADS + thread) * digit.each + axis_expr(k))
-    value = Axis("value", digit.values)
+    size = digit.each * THREADS
+    first = simplify(tile * size)
+    whole = digit.tiles * size == rows.count
+    k, value = Axis("k", digit.each), Axis("value", digit.values)
     width = THREADS + 1  # one more than threads, so that the runs of neighbouring digit values lie in other banks
-    key = element(source[0], point, I32)
-    counter = simplify(digit.of(key) * width + thread)
+    across = simplify(axis_expr(k) * THREADS + thread)
+    along = simplify(thread * digit.each + axis_expr(k))
+    own = element("own", axis_expr(k), I32)
+    counter = simplify(digit.of(own) * width + thread)
     place = variable("place", I32)
+    unroll = rows.capabilities.dialect == "cuda"  # so that `own` lies in registers; others compile loops much faster
 
-    def each_update(*body: Stmt) -> For:
-        whole = digit.tiles * digit.each * THREADS == rows.count
-        return For(k, body if whole else (If(point < rows.count, body),))
+    def each_update(inside: Expr, *body: Stmt) -> For:
+        return For(k, body if whole else (If(simplify(first + inside < rows.count), body),), unroll=unroll)
 
-    position = cast(point, I32) if source[1] is None else element(source[1], point, I32)
+    ordered = element("keys", across, I32)
+    where = cast(element("shift", digit.of(ordered), I32), INDEX) + across
+    position = simplify(first + cast(element("from", across, U16), INDEX))
     rows.kernel(f"put{turn}", digit.tiles, THREADS, [
-        DeclareArray("seen", I32, digit.values * width, "shared"),
+        DeclareArray("seen", U16, digit.values * width, "shared"),
+        DeclareArray("keys", I32, size + THREADS, "shared"),
+        DeclareArray("from", U16, size, "shared"),
         DeclareArray("sums", I32, THREADS, "shared"),
-        For(value, (Store("seen", axis_expr(value) * width + thread, const(0, I32)),)),
-        each_update(Store("seen", counter, element("seen", counter, I32) + 1)),
+        DeclareArray("shift", I32, digit.values, "shared"),
+        DeclareArray("own", I32, digit.each),
+        For(value, (Store("seen", axis_expr(value) * width + thread, const(0, U16)),)),
+        each_update(across, Store("keys", _apart(across, digit), element(source[0], simplify(first + across), I32))),
+        Barrier("shared"),
+        each_update(along, Store("own", axis_expr(k), element("keys", _apart(along, digit), I32)),
+                    Store("seen", counter, element("seen", counter, U16) + 1)),
         Barrier("shared"),
         *_places_in_tile(digit, tile, thread, sums),
         Barrier("shared"),
-        each_update(
-            Declare("place", I32, element("seen", counter, I32)),
-            Store("seen", counter, place + 1),
-            Store(target[0], cast(place, INDEX), key),
-            Store(target[1], cast(place, INDEX), position)),
+        each_update(along,
+                    Declare("place", I32, cast(element("seen", counter, U16), I32)),
+                    Store("seen", counter, cast(place + 1, U16)),
+                    Store("keys", cast(place, INDEX), own),
+                    Store("from", cast(place, INDEX), cast(along, U16))),
+        Barrier("shared"),
+        each_update(across, Store(target[0], where, ordered),
+                    Store(target[1], where, rows.payload(position, source[1]))),
     ])
 
 
-def _places_in_tile(digit: Digit, tile: Expr, thread: Expr, sums: tuple[str, str]) -> list[Stmt]:
-    """Turn the counters into places: what comes before this digit value, in the tiles before, in the threads before.
+def _apart(index: Expr, digit: Digit) -> Expr:
+    """Where an update of the tile lies in shared memory, so that the runs of neighbouring threads start in other
+    banks."""
+    return simplify(index + index // digit.each)
 
-    As many threads as there are to a digit value share its counters, a run of them each.
+
+def _places_in_tile(digit: Digit, tile: Expr, thread: Expr, sums: tuple[str, str]) -> list[Stmt]:
+    """Turn the counters into places in the tile, and find how far each digit value's updates are shifted from there.
+
+    As many threads as there are to a digit value share its counters, a run of them each. In all that come before: the
+    smaller digit values, then the threads before.
     """
     counts, totals = sums
     sharing = THREADS // digit.values
-    length = THREADS // sharing
     value, part = simplify(thread // sharing), simplify(thread % sharing)
-    k = Axis("k", length)
-    mine = simplify(value * (THREADS + 1) + part * length + axis_expr(k))
-    total, found = variable("total", I32), variable("found", I32)
-    other, lower = Axis("other", sharing), Axis("lower", digit.values)
-    before = element("sums", simplify(value * sharing + axis_expr(other)), I32)
+    k = Axis("k", THREADS // sharing)
+    mine = simplify(value * (THREADS + 1) + part * k.extent + axis_expr(k))
+    total, base = variable("total", I32), variable("base", I32)
+    seen = cast(element("seen", mine, U16), I32)
+    lower = Axis("lower", digit.values)
     return [
         Declare("total", I32, const(0, I32)),
-        For(k, (Assign("total", total + element("seen", mine, I32)),)),
-        Store("sums", thread, total),
-        Barrier("shared"),
-        Assign("total", element(counts, simplify(value * digit.tiles + tile), I32)),
-        For(lower, (Assign("total", total + element(totals, axis_expr(lower), I32)),), stop=value),
-        For(other, (Assign("total", total + before),), stop=part),
+        For(k, (Assign("total", total + seen),)),
+        *before_in_block("total", thread),
+        If(compare("eq", part, const(0)), (
+            Declare("base", I32, element(counts, simplify(value * digit.tiles + tile), I32)),
+            For(lower, (Assign("base", base + element(totals, axis_expr(lower), I32)),), stop=value),
+            Store("shift", value, base - total))),
         For(k, (
-            Declare("found", I32, element("seen", mine, I32)),
-            Store("seen", mine, total),
-            Assign("total", total + found))),
+            Declare("found", I32, seen),
+            Store("seen", mine, cast(total, U16)),
+            Assign("total", total + variable("found", I32)))),
     ]
 
 
+def before_in_block(name: str, thread: Expr) -> list[Stmt]:
+    """Replace a variable of each thread by the sum of those of the threads before it, in the shared array `sums`.
+
+    Each thread adds them up by itself: all read the same ones at the same time, and a tree's barriers take as long.
+    """
+    other = Axis("other", THREADS)
+    return [
+        Store("sums", thread, variable(name, I32)),
+        Barrier("shared"),
+        Assign(name, const(0, I32)),
+        For(other, (Assign(name, variable(name, I32) + element("sums", axis_expr(other), I32)),), stop=thread),
+    ]
