@@ -85,7 +85,8 @@ def schedule_scatter(nest: LoopNest, capabilities: Any) -> Scheduled:
     nest = rows.nest
     if stage.order == "any" and _fits_a_block(rows):
         return _count_in_blocks(rows)
-    if stage.order in ("apart", "any") or not 0 < max(rows.count, rows.places) < MOST:
+    held = 0 < min(rows.count, rows.places) and max(rows.count, rows.places) < MOST
+    if stage.order in ("apart", "any") or not held:
         return _split(nest, capabilities)
     if capabilities.host_memory:
         return schedule_ranges(rows) or _split(nest, capabilities)
@@ -236,13 +237,15 @@ class Rows:
         return name
 
     def kernel(self, name: str, blocks: int, threads: int, body: list[Stmt], moved: int = 0) -> None:
-        """Append a kernel; `moved` are the bytes that it reads and writes, its scratch arrays if nothing is said."""
+        """Append a kernel; `moved` are the bytes that it reads and writes, its scratch arrays if nothing is said.
+        One that touches no argument is named without the nest, so that scatters can share it."""
         statements = hoist_arrays(body)
         used, written = touched(statements)
         arrays = [v for v in (*self.nest.arguments, *self.scratch) if v.name in used]
         own = sum(math.prod(v.shape) * v.memory.itemsize for v in arrays if v.scope == "global")
         params = tuple(parameter(v, v.name in written) for v in arrays)
-        self.kernels.append(Kernel(f"{self.nest.name}_{name}", params, (blocks, 1, 1), (threads, 1, 1), statements,
+        owner = self.nest.name if any(v.scope == "argument" for v in arrays) else "scatter"
+        self.kernels.append(Kernel(f"{owner}_{name}", params, (blocks, 1, 1), (threads, 1, 1), statements,
                                    0, moved or own, self.nest.equations))
 
     def threads(self, name: str, points: int, body: Callable[[Expr], list[Stmt]], moved: int = 0) -> None:
@@ -257,10 +260,17 @@ class Rows:
 
     def traffic(self) -> int:
         """The bytes of the arguments that a scatter touches: its result, the updates and their indices."""
+        started = accesses_of([self.stage.start], [])
+        return traffic(self.nest.arguments, [*self._reads(), *started, (self.target.name, self.stage.axes)])
+
+    def update_traffic(self) -> int:
+        """The same without the start: elements are read and written where there are updates."""
+        elements = math.prod(a.extent for a in self.stage.over)
+        return 2 * elements * self.target.memory.itemsize + traffic(self.nest.arguments, self._reads())
+
+    def _reads(self) -> list[tuple[str, set[Axis]]]:
         write = self.stage.write
-        accesses = [*accesses_of([write.expr, *write.index, *([write.guard] if write.guard is not None else [])], []),
-                    *accesses_of([self.stage.start], []), (self.target.name, self.stage.axes)]
-        return traffic(self.nest.arguments, accesses)
+        return accesses_of([write.expr, *write.index, *([] if write.guard is None else [write.guard])], [])
 
 
 def _columns(stage: Scatter, shape: tuple[int, ...]) -> dict[Axis, int]:
@@ -309,8 +319,7 @@ def _first_of_each(rows: Rows) -> Scheduled:
                 Store(rows.target.name, offset, cast(total, rows.target.dtype)))),
         ]
 
-    updates = math.prod(a.extent for a in rows.stage.over) * rows.target.memory.itemsize
-    rows.threads("updates", rows.count * chunks, body, 3 * updates)
+    rows.threads("updates", rows.count * chunks, body, rows.update_traffic())
     return Scheduled(tuple(rows.kernels))
 
 

@@ -65,18 +65,19 @@ def sorted_updates(rows: Rows) -> tuple[str, str | None]:
     spaces = [(rows.array("rows.1", rows.count), rows.array("carried.1", rows.count, rows.carried))]
     spaces += [(keys, rows.array("carried.0", rows.count, rows.carried))] if digits > 1 else []
     for turn in range(digits):
-        digit = Digit(turn * each, min(each, bits - turn * each), tiles, run)
-        _count(rows, digit, turn, keys, counts)
-        _sum_tiles(rows, digit, turn, counts, totals)
+        digit = Digit(turn, turn * each, min(each, bits - turn * each), tiles, run)
+        _count(rows, digit, keys, counts)
+        _sum_tiles(rows, digit, counts, totals)
         target = spaces[turn % 2]
-        _put(rows, digit, turn, (keys, carried), target, (counts, totals))
+        _put(rows, digit, (keys, carried), target, (counts, totals))
         keys, carried = target
     return keys, carried
 
 
 class Digit(NamedTuple):
-    """One digit: where it lies in a row's number, and how the updates are dealt out."""
+    """One digit: the how manieth, where it lies in a row's number, and how the updates are dealt out."""
 
+    turn: int
     shift: int
     bits: int
     tiles: int
@@ -86,6 +87,10 @@ class Digit(NamedTuple):
     def values(self) -> int:
         """How many values the digit has."""
         return 1 << self.bits
+
+    def name(self, step: str, rows: Rows) -> str:
+        """What the kernel of a step is called: all that its text depends on."""
+        return f"sort_{step}_{rows.count}_{rows.carried}_bits{self.shift}to{self.shift + self.bits}_{self.turn}"
 
     def of(self, key: Expr) -> Expr:
         """The digit of a row's number."""
@@ -100,19 +105,19 @@ def _tiles(count: int) -> tuple[int, int]:
     return -(-count // (THREADS * each)), each
 
 
-def _count(rows: Rows, digit: Digit, turn: int, keys: str, counts: str) -> None:
+def _count(rows: Rows, digit: Digit, keys: str, counts: str) -> None:
     """How often each digit value occurs in each tile; the first turn also works the rows out."""
     tile, thread = group(0, digit.tiles), local(0, THREADS)
     k = Axis("k", digit.each)
     point = simplify((tile * digit.each + axis_expr(k)) * THREADS + thread)
     key = variable("key", I32)
-    found = rows.key(point) if not turn else element(keys, point, I32)
+    found = rows.key(point) if not digit.turn else element(keys, point, I32)
     step: list[Stmt] = [Declare("key", I32, found)]
-    step += [Store(keys, point, key)] if not turn else []
+    step += [Store(keys, point, key)] if not digit.turn else []
     step.append(Atomic("seen", digit.of(key), const(1, I32)))
     inside = [If(point < rows.count, tuple(step))] if digit.tiles * digit.each * THREADS != rows.count else step
     own = thread < digit.values
-    rows.kernel(f"count{turn}", digit.tiles, THREADS, [
+    rows.kernel(digit.name("count", rows), digit.tiles, THREADS, [
         DeclareArray("seen", I32, digit.values, "shared"),
         If(own, (Store("seen", thread, const(0, I32)),)),
         Barrier("shared"),
@@ -122,7 +127,7 @@ def _count(rows: Rows, digit: Digit, turn: int, keys: str, counts: str) -> None:
     ])
 
 
-def _sum_tiles(rows: Rows, digit: Digit, turn: int, counts: str, totals: str) -> None:
+def _sum_tiles(rows: Rows, digit: Digit, counts: str, totals: str) -> None:
     """For each digit value: the counts of the tiles before each tile, and the total."""
     value, thread = group(0, digit.values), local(0, THREADS)
     run = -(-digit.tiles // THREADS)
@@ -131,7 +136,7 @@ def _sum_tiles(rows: Rows, digit: Digit, turn: int, counts: str, totals: str) ->
     place = simplify(value * digit.tiles + tile)
     total, found = variable("total", I32), variable("found", I32)
     inside = tile < digit.tiles
-    rows.kernel(f"sum{turn}", digit.values, THREADS, [
+    rows.kernel(digit.name("sum", rows), digit.values, THREADS, [
         DeclareArray("sums", I32, THREADS, "shared"),
         Declare("total", I32, const(0, I32)),
         For(k, (If(inside, (Assign("total", total + element(counts, place, I32)),)),)),
@@ -144,7 +149,7 @@ def _sum_tiles(rows: Rows, digit: Digit, turn: int, counts: str, totals: str) ->
     ])
 
 
-def _put(rows: Rows, digit: Digit, turn: int, source: tuple[str, str | None], target: tuple[str, str],
+def _put(rows: Rows, digit: Digit, source: tuple[str, str | None], target: tuple[str, str],
          sums: tuple[str, str]) -> None:
     """Each tile's updates to their places for this digit: ordered in shared memory, then written in runs."""
     tile, thread = group(0, digit.tiles), local(0, THREADS)
@@ -166,7 +171,7 @@ def _put(rows: Rows, digit: Digit, turn: int, source: tuple[str, str | None], ta
     ordered = element("keys", across, I32)
     where = cast(element("shift", digit.of(ordered), I32), INDEX) + across
     position = simplify(first + cast(element("from", across, U16), INDEX))
-    rows.kernel(f"put{turn}", digit.tiles, THREADS, [
+    rows.kernel(digit.name("put", rows), digit.tiles, THREADS, [
         DeclareArray("seen", U16, digit.values * width, "shared"),
         DeclareArray("keys", I32, size + THREADS, "shared"),
         DeclareArray("from", U16, size, "shared"),
