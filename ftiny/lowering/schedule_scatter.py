@@ -173,6 +173,12 @@ class Rows:
         guard = write.guard
         return convert(cast(row if guard is None else select(guard, row, outside), I32))
 
+    def store_keys(self) -> str:
+        """Append a kernel that works all rows out; the array's name."""
+        keys = self.array("rows.0", self.count)
+        self.threads("keys", self.count, lambda point: [Store(keys, point, self.key(point))], 4 * self.count)
+        return keys
+
     def update(self, position: Expr, columns: dict[Axis, Expr]) -> Expr:
         """The update's element, in the dtype that is accumulated."""
         axes = {**unflatten(position, self.positions), **columns}

@@ -52,10 +52,9 @@ def can_sort(capabilities: Any) -> bool:
 def sorted_updates(rows: Rows) -> tuple[str, str | None]:
     """Append the kernels of the sort; the names of the sorted rows and of what goes with them, which is None where
     the updates are sorted as they come."""
-    keys = rows.array("rows.0", rows.count)
     if rows.stage.order == "sorted":
-        rows.threads("keys", rows.count, lambda point: [Store(keys, point, rows.key(point))], 4 * rows.count)
-        return keys, None
+        return rows.store_keys(), None
+    keys = rows.array("rows.0", rows.count)
     bits = rows.places.bit_length()  # dropped updates have the number after the last row
     digits = max(1, -(-bits // MOST_BITS))
     each = -(-bits // digits)
