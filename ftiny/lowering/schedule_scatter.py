@@ -65,7 +65,8 @@ from ftiny.lowering.schedule_body import Converter, Place
 from ftiny.lowering.schedule_generic import hoist_arrays, schedule_phases, touched
 
 SORTED_WIDTH = 16    # rows of so many elements are sorted even if their order does not matter: atomics cost more
-FEW = 512            # each of so few updates can look at all the others: less than the launches of a sort
+FEW = 2048           # each of so few updates can look at all the others, which takes no longer than
+FEW_LOOKS = 1 << 26  # so many looks, about 10 us of a large GPU: the launches of a sort take twice that
 MOST = 2**31 - 1024  # positions and rows are held in 32 bits
 THREADS = 128
 I32 = np.dtype(np.int32)
@@ -90,7 +91,7 @@ def schedule_scatter(nest: LoopNest, capabilities: Any) -> Scheduled:
         return _split(nest, capabilities)
     if capabilities.host_memory:
         return schedule_ranges(rows) or _split(nest, capabilities)
-    if rows.count <= FEW:
+    if rows.count <= FEW and rows.count**2 * rows.width // rows.lanes() <= FEW_LOOKS:
         return _first_of_each(rows)
     if not can_sort(capabilities):
         return _split(nest, capabilities)
