@@ -1,8 +1,8 @@
 """Building: a group of fuse.py becomes the loop nests that compute it.
 
-Input: a `Fused` program and one of its kernel groups. Output: `Built` nests, in order (a scatter makes two: a copy and
-the updates), each with the variables that its arguments stand for. Names of arguments follow their order of appearance
-and nothing else, so equal work gives equal nests, wherever in the program it stands.
+Input: a `Fused` program and one of its kernel groups. Output: `Built` nests, in order, each with the variables that its
+arguments stand for. Names of arguments follow their order of appearance and nothing else, so equal work gives equal
+nests, wherever in the program it stands.
 
 Worked example, the group of `sum(x * 2, axis=1)` for f32[7,13]:
 

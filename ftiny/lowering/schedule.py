@@ -95,9 +95,12 @@ def schedule(nest: LoopNest, capabilities: Any) -> Scheduled:
     """
     from ftiny.lowering.schedule_contract import schedule_contract
     from ftiny.lowering.schedule_generic import schedule_phases
+    from ftiny.lowering.schedule_scatter import schedule_scatter
     from ftiny.lowering.schedule_sort import schedule_sort
 
     check_nest(nest)
+    if nest.scatter is not None:
+        return schedule_scatter(nest, capabilities)
     if any(isinstance(s, Fold) and s.atom == "multiply_add" for s in nest.stages):
         contracted = schedule_contract(nest, capabilities)
         if contracted is not None:

@@ -161,10 +161,11 @@ def gpu_kernel(context: Context, stages: tuple[Stage, ...]) -> bool:
     """Give the stages to the first GPU schedule that wants them."""
     from ftiny.lowering.schedule_block import schedule_block
     from ftiny.lowering.schedule_columns import schedule_columns
+    from ftiny.lowering.schedule_gather import schedule_gather
     from ftiny.lowering.schedule_transpose import schedule_transpose
     from ftiny.lowering.schedule_wide import schedule_wide
 
-    schedules = (schedule_transpose, schedule_columns, schedule_block, schedule_wide)
+    schedules = (schedule_transpose, schedule_columns, schedule_block, schedule_gather, schedule_wide)
     return any(schedule(context, stages) for schedule in schedules)
 
 
