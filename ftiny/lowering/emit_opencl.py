@@ -40,6 +40,7 @@ _FLOAT_BUILTINS = {
     "abs": "fabs", "round": "rint", "trunc": "trunc", "rem": "fmod", "lgamma": "lgamma", "fma": "fma",
     **{f: f for f in ("floor ceil exp exp2 expm1 log log1p log2 sqrt rsqrt cbrt sin cos tan asin acos atan atan2 "
                       "sinh cosh tanh asinh acosh atanh erf erfc pow nextafter").split()}}
+_BETTER_DEFINED = {("tanh", F32)}  # in emit_math.py
 _INTEGER_BUILTINS = {"minimum": "min", "maximum": "max"}
 _BYTES = {name: int(code[1]) for code, name in _TYPES.items()}
 _FENCES = {"shared": "barrier(CLK_LOCAL_MEM_FENCE);",
@@ -133,7 +134,7 @@ class OpenCL(Dialect):
 
     def builtin(self, fn: str, kind: np.dtype) -> str | None:
         if kind.kind == "f":
-            return _FLOAT_BUILTINS.get(fn)
+            return None if (fn, kind) in _BETTER_DEFINED else _FLOAT_BUILTINS.get(fn)
         if kind.kind in "iu" and kind.itemsize >= 4 and fn in ("population_count", "clz"):
             return "popcount" if fn == "population_count" else "clz"
         return _INTEGER_BUILTINS.get(fn) if kind.kind in "iu" else None
