@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""How far the functions of one argument are from the truth in float32, in units in the last place (ulp).
+"""How far the functions of one argument are from the truth, in units in the last place (ulp).
 
 Input: a device. Output: a Markdown table, the largest error of each function in each range of arguments:
 
     python benchmarks/accuracy.py --device opencl:0 --jax
 
-The truth is numpy's or scipy's function in float64, at the same arguments. An ulp is the distance of two float32 numbers
-at the true value, so that 0.5 is the best that rounding allows; where the truth is beyond float32, infinity is wanted.
-Arguments of each range are of both signs and drawn anew for every seed: subnormal ones, 1e-38 to 0.01, 0.01 to 10 (evenly, and by
-magnitude), 10 to 1e4 and 1e4 to 3e38. A dash says that the function has no values there. The column `special` names
-those of 0, -0, infinity, -infinity and NaN at which the result is another one, signs of zeros included.
-With --jax, jax's results on the CPU stand in brackets, for comparison.
+The truth is numpy's or scipy's function in float64, at the same arguments (for --dtype float64 it is itself off by some
+ulp). An ulp is the distance of two numbers of the dtype at the true value, so that 0.5 is the best that rounding
+allows; where the truth is beyond the dtype, infinity is wanted. Arguments of each range are of both signs: subnormal
+ones (of float32), 1e-38 to 0.01, 0.01 to 10 (evenly, and by magnitude), 10 to 1e4 and 1e4 to 3e38. A dash says that the
+function has no values there. The column `special` names those of 0, -0, infinity, -infinity and NaN at which the result
+is another one, signs of zeros included. With --jax, jax's results on the CPU stand in brackets, for comparison.
 """
 
 import argparse
@@ -48,7 +48,7 @@ def truth(name: str):
 
 
 def samples(name: str, rng: numpy.random.Generator) -> numpy.ndarray:
-    """Float32 arguments of a range, of both signs."""
+    """Arguments of a range, of both signs, that are float32 numbers."""
     low, high = RANGES[name]
     sizes = numpy.exp(rng.uniform(numpy.log(low), numpy.log(high), SAMPLES))
     if name == "to 10":
@@ -58,23 +58,23 @@ def samples(name: str, rng: numpy.random.Generator) -> numpy.ndarray:
 
 def errors(found: numpy.ndarray, exact: numpy.ndarray) -> numpy.ndarray:
     """In ulp; infinity where one is NaN and the other is not, or one is infinite and the other nowhere near."""
-    largest = numpy.finfo(numpy.float32).max
+    largest = numpy.finfo(found.dtype).max
     with numpy.errstate(all="ignore"):
-        ulp = numpy.spacing(numpy.minimum(numpy.abs(exact), largest).astype(numpy.float32)).astype(float)
-        beyond = numpy.abs(exact.astype(numpy.float32)) > largest
+        ulp = numpy.spacing(numpy.minimum(numpy.abs(exact), largest).astype(found.dtype)).astype(float)
+        beyond = numpy.abs(exact.astype(found.dtype)) > largest
         gap = numpy.abs(found.astype(float) - numpy.where(beyond, numpy.copysign(numpy.inf, exact), exact)) / ulp
         near = beyond & (numpy.abs(found) > largest / 1.001) & (numpy.sign(found) == numpy.sign(exact))
-        gap = numpy.where(beyond & (found == exact.astype(numpy.float32)), 0.0, numpy.where(near, 1.0, gap))
+        gap = numpy.where(beyond & (found == exact.astype(found.dtype)), 0.0, numpy.where(near, 1.0, gap))
     gap = numpy.where(numpy.isnan(gap), numpy.inf, gap)
     return numpy.where(numpy.isnan(exact) & numpy.isnan(found), 0.0, gap)
 
 
-def report(function, name: str, arguments: dict[str, numpy.ndarray]) -> dict:
+def report(function, name: str, arguments: dict[str, numpy.ndarray], dtype: str) -> dict:
     """The largest error in each range and where it is (nothing where there are no values), from one call."""
     every = numpy.concatenate([*arguments.values(), SPECIAL])
     with numpy.errstate(all="ignore"):
         exact = numpy.asarray(truth(name)(every.astype(float)))
-    found = numpy.asarray(function(every))
+    found = numpy.asarray(function(every.astype(dtype)))
     gap, start, out = errors(found, exact), 0, {}
     for each, values in arguments.items():
         part = slice(start, start := start + values.size)
@@ -87,8 +87,8 @@ def report(function, name: str, arguments: dict[str, numpy.ndarray]) -> dict:
 
 def special(found: numpy.ndarray, exact: numpy.ndarray) -> str:
     """The special arguments with a wrong result, and the result."""
-    single = exact.astype(numpy.float32)
-    same = (found == single) & (numpy.signbit(found) == numpy.signbit(single)) | (numpy.isnan(found) & numpy.isnan(single))
+    same_zero = numpy.signbit(found) == numpy.signbit(exact)
+    same = (found == exact.astype(found.dtype)) & same_zero | (numpy.isnan(found) & numpy.isnan(exact))
     near = numpy.isfinite(exact) & (exact != 0) & (errors(found, exact) <= 4)
     wrong = [f"f({n}) = {f:.4g} for {e:.4g}" for n, f, e, ok in zip(NAMES, found, exact, same | near) if not ok]
     return ", ".join(wrong)
@@ -112,12 +112,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="opencl:0")
     parser.add_argument("--jax", action="store_true", help="jax's errors on the CPU in brackets")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "float64"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="names, with commas between them")
     options = parser.parse_args()
     import ftiny
 
-    print(f"Seed {options.seed}, {options.device}, {platform.machine()}.\n")
+    print(f"{options.dtype} on {options.device} ({platform.machine()}), seed {options.seed}\n")
+    if options.jax:
+        __import__("jax").config.update("jax_enable_x64", options.dtype == "float64")
     print(f"| function | {' | '.join(RANGES)} | special | largest below 1e4 at |")
     print("|---|" + "---|" * (len(RANGES) + 2))
     with ftiny.device(options.device):
@@ -130,8 +133,8 @@ def row(name: str, path: str, options) -> str:
     """A function's line of the table."""
     rng = numpy.random.default_rng(options.seed)
     arguments = {each: samples(each, rng) for each in RANGES}
-    ours = report(find(path, "ftiny"), name, arguments)
-    theirs = report(find(path, "jax"), name, arguments) if options.jax else {}
+    ours = report(find(path, "ftiny"), name, arguments, options.dtype)
+    theirs = report(find(path, "jax"), name, arguments, options.dtype) if options.jax else {}
     cells = []
     for each in RANGES:
         other = f" ({text(theirs[each][0])})" if each in theirs else ""

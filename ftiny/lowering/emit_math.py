@@ -28,6 +28,7 @@ from ftiny.lowering.expr import (
     math,
     select,
 )
+from ftiny.special import DIGAMMA_SERIES
 
 U32, I32, F64 = np.dtype(np.uint32), np.dtype(np.int32), np.dtype(np.float64)
 
@@ -193,16 +194,17 @@ def _erfinv(x: Expr) -> Expr:
 
 
 def _digamma(x: Expr) -> Expr:
-    """Reflection below one half, eight steps up the recurrence, then the asymptotic series."""
+    """Reflection below one half, steps up the recurrence, then the asymptotic series (Abramowitz and Stegun 6.3.18)."""
+    steps, terms = (10, 8) if x.dtype == F64 else (8, 5)  # errors of 3e-18 and 3e-13
     reflected = x < 0.5
     z = select(reflected, 1 - x, x)
     total = const(0, x.dtype)
-    for _ in range(8):
-        small = z < 8
+    for _ in range(steps):
+        small = z < steps
         total = total - select(small, 1 / z, const(0, x.dtype))
         z = select(small, z + 1, z)
     inverse = 1 / (z * z)
-    series = inverse * _polynomial(inverse, (1 / 132, -1 / 240, 1 / 252, -1 / 120, 1 / 12))
+    series = inverse * _polynomial(inverse, DIGAMMA_SERIES[terms - 1 :: -1])
     value = total + math("log", z) - 0.5 / z - series
     angle = x - math("round", x)  # of the half-turns, exact: tan has a period of one
     mirror = value - float(np.pi) / math("tan", angle * float(np.pi))
