@@ -6,6 +6,7 @@ import pytest
 
 import ftiny
 import ftiny.lax as lax
+from ftiny.scipy.special import ndtri
 
 LARGE = np.array([20.0, 90.0, 1e4, 3e38, np.inf], np.float32)
 LIMITS = {  # at large positive and negative arguments
@@ -70,3 +71,8 @@ def test_digamma_and_its_derivative_in_double(compiled):
     np.testing.assert_allclose(values(compiled, lax.digamma, x), exact, rtol=2e-14)
     slope = values(compiled, ftiny.vmap(ftiny.grad(lax.digamma)), x[:3])
     np.testing.assert_allclose(slope, [np.pi**2 / 6, np.pi**2 / 2, 17.19732915450712], rtol=1e-14)
+
+
+def test_ndtri_at_and_beyond_the_ends(compiled):
+    x = np.array([0.0, 1.0, -1e-30, -1e-9, 1.0000001, np.nan, 0.5], np.float32)
+    np.testing.assert_array_equal(values(compiled, ndtri, x), [-np.inf, np.inf, np.nan, np.nan, np.nan, np.nan, 0])

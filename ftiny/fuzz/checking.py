@@ -34,7 +34,7 @@ from ftiny.fuzz.forms import FORMS
 from ftiny.fuzz.programs import EPSILON, Program
 
 ROUNDINGS = 64  # unit roundoffs of the largest element that are always allowed
-# In float64 more: neither library's special functions are right to the last digits (trigamma: hundreds of roundoffs),
+# In float64 more: neither library's special functions are right to the last digits (exp1: a hundred roundoffs),
 # and there is no result in a wider type that would tell whose error it is.
 ROUNDINGS_IN_DOUBLE = 4096
 SMALLEST_SCALE = 1 / 16  # what results are made of is of order one, and so is the rounding in them
