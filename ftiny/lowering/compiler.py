@@ -17,9 +17,8 @@ from dataclasses import replace
 from ftiny.core import Eqn, Jaxpr, subprograms
 from ftiny.lowering.build import Built, build, program_of
 from ftiny.lowering.choices import choosing, table_of
-from ftiny.lowering.device import WIDEST_VECTOR, Capabilities
+from ftiny.lowering.device import Capabilities
 from ftiny.lowering.emit_c import emit
-from ftiny.lowering.emit_opencl import widest_vector
 from ftiny.lowering.equations import inside, numbered
 from ftiny.lowering.fuse import Fused, check_groups, fuse
 from ftiny.lowering.loops import LoopNest
@@ -34,9 +33,7 @@ from ftiny.lowering.steps import step_builders
 
 def fits(sources: Iterable[KernelSource], capabilities: Capabilities) -> bool:
     """Whether no vector is wider than the device's compiler takes."""
-    if capabilities.vector_width == 1 or capabilities.vector_bytes >= WIDEST_VECTOR:
-        return True
-    return all(widest_vector(source.text) <= capabilities.vector_bytes for source in sources)
+    return capabilities.vector_width == 1 or all(s.vector_bytes <= capabilities.vector_bytes for s in sources)
 
 
 class Compiler:

@@ -160,7 +160,7 @@ class KernelParam:
 class KernelSource:
     """Source text of one kernel. `grid` counts blocks, `block` threads; `flops` and `bytes` are of one launch;
     `equations` are the numbers of the jaxpr's equations that it computes. `alone`: a user's text, which may define
-    any name and is never compiled together with others."""
+    any name and is never compiled together with others. `vector_bytes` are those of the widest vector in the text."""
 
     name: str
     text: str
@@ -173,6 +173,7 @@ class KernelSource:
     bytes: int = 0
     equations: tuple[int, ...] = ()
     alone: bool = False
+    vector_bytes: int = 0
 
     def __str__(self) -> str:
         params = ", ".join(
