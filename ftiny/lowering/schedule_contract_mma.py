@@ -10,7 +10,7 @@ A tile lies [position][depth] where its operand is contiguous along the depth, e
 either (transposing 16-bit elements), and 16 bytes after each row keep its eight rows in different banks.
 
 Worked example, bf16 x[4096, 4096] @ w[4096, 4096]: 32 x 16 tiles of 128 x 256, 8 warps of 64 x 64 in each; 128 steps of
-32 depths, 3 tiles in flight. In a step a warp reads 4 + 4 fragments twice and multiplies 2 x 4 x 8 times:
+32 depths, 3 tiles in shared memory. In a step a warp reads 4 + 4 fragments twice and multiplies 2 x 4 x 8 times:
 
     x tile [128][32 + 8] and w tile [32][256 + 8], three of each in 81 KB of shared memory
     wait for the oldest copies; barrier; start the copies of the step after next; multiply
@@ -23,6 +23,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -85,19 +86,21 @@ KINDS = {BFLOAT16: "bf16", F16: "f16"}
 DEPTH = {"bf16": 16, "f16": 16, "tf32": 8}  # of one multiplication
 RATE = {"bf16": 1300, "f16": 1300, "tf32": 650}  # products a cycle of one processor's tensor cores by mma.sync
 COPY_BYTES = 16
-STAGES = 3  # tiles of asynchronous copies
-MIN_PRODUCTS = 1 << 18  # below it the sums of one block's threads are as fast and need no padding
+STAGES = (3, 4)  # tiles of asynchronous copies
+ROW_BYTES = (64, 128)  # of the depth in one tile
+MIN_WORK = 1 << 18  # below it the sums of one block's threads are as fast and need no padding
 
 
 @dataclass(frozen=True)
 class TensorBlock:
-    """A tile of rows x columns, `depth` deep, for 8 warps in `across` columns of warps; `splits` blocks share out the
-    whole depth."""
+    """A tile of rows x columns, `depth` deep, for 8 warps in `across` columns of warps, with `stages` tiles in shared
+    memory; `splits` blocks share out the whole depth."""
 
     rows: int
     columns: int
     depth: int
     across: int
+    stages: int
     splits: int = 1
 
     @property
@@ -120,8 +123,8 @@ def schedule_mma(contraction: Contraction, capabilities) -> Scheduled | None:
         return None
     contraction = oriented(contraction)
     kind = kind_of(contraction)
-    products = math.prod(a.extent for a in (*contraction.grid, *contraction.depth))
-    if kind is None or products < MIN_PRODUCTS or size_of(contraction.depth) < DEPTH[kind]:
+    elements = math.prod(a.extent for a in (*contraction.grid, *contraction.depth))
+    if kind is None or elements < MIN_WORK or size_of(contraction.depth) < DEPTH[kind]:
         return None
     block = choose("tensor block", _blocks(contraction, kind, capabilities),
                    lambda b: _cycles(contraction, b, kind, capabilities))
@@ -167,12 +170,12 @@ def narrowed(expr: Expr, dtype: np.dtype) -> Expr | None:
 
 
 def _blocks(contraction: Contraction, kind: str, capabilities) -> Iterator[TensorBlock]:
-    depth = 32
-    for rows, columns, across in SHAPES:
-        splits = 1
+    size = 4 if kind == "tf32" else 2
+    for (rows, columns, across), stages, row_bytes in product(SHAPES, STAGES, ROW_BYTES):
+        depth, splits = row_bytes // size, 1
         while splits == 1 or size_of(contraction.depth) // splits >= 4 * depth and splits <= 64:
-            block = TensorBlock(rows, columns, depth, across, splits)
-            if STAGES * tile_bytes(block, kind) <= capabilities.shared_bytes:
+            block = TensorBlock(rows, columns, depth, across, stages, splits)
+            if stages * tile_bytes(block, kind) <= capabilities.shared_bytes:
                 yield block
             splits *= 2
 
@@ -200,7 +203,7 @@ def _cycles(contraction: Contraction, block: TensorBlock, kind: str, capabilitie
     sums = block.rows * block.columns // THREADS
     resident = 1 if sums >= 128 else 2 if sums >= 32 else 3
     work = per_processor * (steps * max(products, fetched) + ending)
-    waiting = -(-per_processor // resident) * (steps + STAGES) * LATENCY / 2
+    waiting = -(-per_processor // resident) * (steps + block.stages) * LATENCY / 2
     total = max(work, waiting) + min(work, waiting) / 4
     if block.splits > 1:
         moved = block.splits * rows * columns * size_of(contraction.batch) * 4 * 2
@@ -290,8 +293,9 @@ class Tile:
             yield Store(self.name, self.offset(buffer, at, at_depth), cast(value, self.dtype),
                         None if inside.op == "const" else inside)
 
-    def fragments(self, words: str, count: int, buffer: Expr, first: Expr, depth: int) -> Iterator[Stmt]:
+    def fragments(self, words: tuple[str, int], count: int, buffer: Expr, first: Expr, depth: int) -> Iterator[Stmt]:
         """Statements that load `count` fragments of four words, 16 positions each, from position `first` on."""
+        name, at_word = words
         lane = simplify(mod(local(0, THREADS), const(WARP)))
         row, half, quarter = lane % 8, floordiv(lane, const(16)), floordiv(lane, const(8)) % 2
         # Of the four matrices, the left operand's second is 8 rows further, the right one's 8 (or 4) depths.
@@ -301,11 +305,12 @@ class Tile:
             if self.along_depth:
                 at, at_depth = start + second * 8 + row, const(depth) + deeper * self.lanes
             elif self.writer.kind == "tf32":
-                yield from self._words(words, 4 * number, buffer, start, depth)
+                yield from self._words(name, at_word + 4 * number, buffer, start, depth)
                 continue
             else:
                 at, at_depth = start + second * 8, const(depth) + deeper * 8 + row
-            yield LoadMatrix(words, 4 * number, self.name, self.offset(buffer, at, at_depth), not self.along_depth)
+            place = self.offset(buffer, at, at_depth)
+            yield LoadMatrix(name, at_word + 4 * number, self.name, place, not self.along_depth)
 
     def _words(self, words: str, first: int, buffer: Expr, start: Expr, depth: int) -> Iterator[Stmt]:
         """Four 32-bit words one by one: ldmatrix turns 16-bit elements only."""
@@ -329,7 +334,7 @@ class TensorWriter(TileWriter):
         super().__init__(contraction, block)
         self.kind = kind
         self.left, self.right = Tile("left_tile.", "left", self), Tile("right_tile.", "right", self)
-        self.stages = STAGES if self.left.copied and self.right.copied else 2
+        self.stages = block.stages if self.left.copied and self.right.copied else 2
         warp = simplify(floordiv(local(0, THREADS), const(WARP)))
         self.warp_row = simplify(floordiv(warp, const(block.across)) * block.warp_rows)
         self.warp_column = simplify(mod(warp, const(block.across)) * block.warp_columns)
@@ -348,8 +353,8 @@ class TensorWriter(TileWriter):
         for tile in (self.left, self.right):
             yield DeclareArray(tile.name, tile.dtype, self.stages * tile.elements, "shared")
         sums = 4 * self.down * self.wide
-        for name, dtype, size in (("sums.", F32, sums), ("left_words.", WORD, 4 * self.down),
-                                  ("right_words.", WORD, 2 * self.wide)):
+        for name, dtype, size in (("sums.", F32, sums), ("left_words.", WORD, 8 * self.down),
+                                  ("right_words.", WORD, 4 * self.wide)):
             yield DeclareArray(name, dtype, size)
         clear = Axis("clear.", sums)
         yield For(clear, (Store("sums.", axis_expr(clear), const(0, F32)),), unroll=True)
@@ -423,14 +428,25 @@ class TensorWriter(TileWriter):
             yield from tile.put(buffer)
 
     def _multiply(self, buffer: Expr) -> Iterator[Stmt]:
-        """A warp's sums grow by the tiles in `buffer`."""
-        for depth in range(0, self.block.depth, DEPTH[self.kind]):
-            yield from self.left.fragments("left_words.", self.down, buffer, self.warp_row, depth)
-            yield from self.right.fragments("right_words.", self.wide // 2, buffer, self.warp_column, depth)
+        """A warp's sums grow by the tiles in `buffer`. The next depth's fragments are loaded before this one's are
+        multiplied, into the other half of the words."""
+        depths = range(0, self.block.depth, DEPTH[self.kind])
+        yield from self._load(buffer, 0, 0)
+        for number in range(len(depths)):
+            here, other = number % 2, (number + 1) % 2
+            if number + 1 < len(depths):
+                yield from self._load(buffer, depths[number + 1], other)
             for down in range(self.down):
                 for wide in range(self.wide):
                     yield MatrixMultiply(self.kind, ("sums.", 4 * (down * self.wide + wide)),
-                                         ("left_words.", 4 * down), ("right_words.", 2 * wide))
+                                         ("left_words.", 4 * (here * self.down + down)),
+                                         ("right_words.", 2 * (here * self.wide + wide)))
+
+    def _load(self, buffer: Expr, depth: int, half: int) -> Iterator[Stmt]:
+        """A warp's fragments of one depth, in one half of the words."""
+        down, wide = 4 * self.down * half, 2 * self.wide * half
+        yield from self.left.fragments(("left_words.", down), self.down, buffer, self.warp_row, depth)
+        yield from self.right.fragments(("right_words.", wide), self.wide // 2, buffer, self.warp_column, depth)
 
     def _epilogue(self) -> Iterator[Stmt]:
         """A thread has two neighbouring columns of two rows of each product."""
