@@ -50,6 +50,7 @@ from ftiny.lowering.fold_rules import OFFSET, Points, Rule, fold_points, operand
 from ftiny.lowering.fuse import Folded, Fused, Group
 from ftiny.lowering.index import flatten, simplify
 from ftiny.lowering.loops import (
+    MULTIPLY_ADD,
     Fold,
     LoopNest,
     Map,
@@ -294,7 +295,7 @@ def _contract_stage(reader: GroupReader, eqn: Eqn, folded: Folded, number: int) 
     left, right = (_operand(reader, eqn, points, k, state.dtype, zero) for k in (0, 1))
     reader.states[eqn.outputs[0]] = cast(state[()], eqn.outputs[0].aval.dtype)
     return Fold((), folded.over, (state,), (zero,), (add(state[()], mul(left, right)),),
-                (add(state[()], other_element(state)),), atom="multiply_add")
+                (add(state[()], other_element(state)),), atom=MULTIPLY_ADD[eqn.params["precision"] == "tf32"])
 
 
 def _append_fold(stages: list[Stage], new: Fold) -> None:

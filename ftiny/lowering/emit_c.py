@@ -42,21 +42,25 @@ from ftiny.lowering.kernel import (
     Await,
     Barrier,
     Comment,
+    CopyAsync,
+    CopyGroup,
     Declare,
     DeclareArray,
     For,
     If,
     Kernel,
+    LoadMatrix,
+    MatrixMultiply,
     Publish,
     Stmt,
     Store,
     WideLoad,
     WideStore,
     Widths,
-    Writing,
     check_kernel,
     ramp,
     stmt_exprs,
+    stored_names,
     walk,
 )
 from ftiny.lowering.plan_types import KernelSource
@@ -135,6 +139,10 @@ class Dialect:
 
     def wide_store(self, printer: Printer, stmt: WideStore) -> None:
         """Lines of a wide store (CUDA only)."""
+        raise NotImplementedError
+
+    def warp_statement(self, printer: Printer, stmt: Stmt) -> None:
+        """Lines of what a warp does together (CUDA only)."""
         raise NotImplementedError
 
     def special(self, which: str, dimension: int) -> str:
@@ -293,8 +301,7 @@ class Printer:
                 self.storage[stmt.name], self.spaces[stmt.name] = stmt.dtype, stmt.scope
             elif isinstance(stmt, Assign):
                 self.mutable.add(stmt.name)
-            elif isinstance(stmt, Writing):
-                self.mutable.add(stmt.buffer)
+            self.mutable.update(stored_names(stmt))
 
     def count(self, roots: Iterable[Expr]) -> None:
         """Count how often each node is used in a scope, to know what to bind there."""
@@ -372,6 +379,9 @@ class Printer:
             case Barrier():
                 self.line(self.dialect.barrier(stmt.scope))
                 self.forget(self.mutable & set(self.storage))
+            case CopyAsync() | CopyGroup() | LoadMatrix() | MatrixMultiply():
+                self.dialect.warp_statement(self, stmt)
+                self.forget(set(stored_names(stmt)))
 
     def _nested(self, body: tuple[Stmt, ...]) -> None:
         self.depth += 1
@@ -392,8 +402,7 @@ class Printer:
         for inner in walk(stmt.body):
             if isinstance(inner, Assign):
                 changed.add(inner.name)
-            elif isinstance(inner, Writing):
-                changed.add(inner.buffer)
+            changed.update(stored_names(inner))
         self.forget(changed)
         name = self.name(stmt.axis.name)
         kind = I32 if stmt.axis.extent + stmt.step < 2**31 else INDEX

@@ -31,7 +31,21 @@ from ftiny.lowering.emit_c import (
 )
 from ftiny.lowering.emit_cuda_lanes import scalarise
 from ftiny.lowering.expr import BFLOAT16, BOOL
-from ftiny.lowering.kernel import Atomic, Await, DeclareArray, Kernel, Publish, WideLoad, WideStore
+from ftiny.lowering.index import simplify
+from ftiny.lowering.kernel import (
+    Atomic,
+    Await,
+    CopyAsync,
+    CopyGroup,
+    DeclareArray,
+    Kernel,
+    LoadMatrix,
+    MatrixMultiply,
+    Publish,
+    Stmt,
+    WideLoad,
+    WideStore,
+)
 from ftiny.lowering.plan_types import KernelSource
 
 _TYPES = {"i1": "signed char", "i2": "short", "i4": "int", "i8": "long long", "u1": "unsigned char",
@@ -50,10 +64,39 @@ _BITS = {("f4", "i4"): "__float_as_int", ("f4", "u4"): "__float_as_uint", ("i4",
          ("u4", "f4"): "__uint_as_float", ("f8", "i8"): "__double_as_longlong", ("i8", "f8"): "__longlong_as_double"}
 
 
+MULTIPLY_DEPTH = {"bf16": 16, "f16": 16, "tf32": 8}  # products that one instruction sums
+
+_COPY = """static __device__ __forceinline__ void copy_16(void* to, const void* from, bool inside) {
+    unsigned int address = (unsigned int)__cvta_generic_to_shared(to);
+    int bytes = inside ? 16 : 0;
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" :: "r"(address), "l"(from), "r"(bytes) : "memory");
+}"""
+_LOAD_MATRICES = """static __device__ __forceinline__ void {name}(unsigned int* w, const void* row) {{
+    unsigned int address = (unsigned int)__cvta_generic_to_shared(row);
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4{trans}.shared.b16 {{%0, %1, %2, %3}}, [%4];"
+                 : "=r"(w[0]), "=r"(w[1]), "=r"(w[2]), "=r"(w[3]) : "r"(address) : "memory");
+}}"""
+_MULTIPLY = """static __device__ __forceinline__
+void multiply_{kind}(float* s, const unsigned int* a, const unsigned int* b) {{
+    asm volatile("mma.sync.aligned.m16n8k{depth}.row.col.f32.{kind}.{kind}.f32 {{%0, %1, %2, %3}}, {{%4, %5, %6, %7}}, "
+                 "{{%8, %9}}, {{%0, %1, %2, %3}};" : "+f"(s[0]), "+f"(s[1]), "+f"(s[2]), "+f"(s[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}}"""
+
+STATIC_SHARED = 48 << 10  # bytes of shared memory that need no permission
+
+
 class Cuda(Dialect):
     """CUDA C++ for NVRTC; expressions have one lane by the time this prints them."""
 
     name = "CUDA"
+
+    def __init__(self, kernel: Kernel) -> None:
+        """Shared arrays that take more than what a kernel may declare lie in one dynamic array, side by side."""
+        shared = [s for s in kernel.body if isinstance(s, DeclareArray) and s.scope == "shared"]
+        sizes = [-(-s.size * s.dtype.itemsize // 16) * 16 for s in shared]
+        starts = [sum(sizes[:number]) for number in range(len(sizes))]
+        self.places = dict(zip((s.name for s in shared), starts)) if sum(sizes) > STATIC_SHARED else {}
 
     def type_name(self, kind: np.dtype, lanes: int) -> str:
         base = "bool" if kind == BOOL else _TYPES[f"{kind.kind}{kind.itemsize}"]
@@ -140,6 +183,10 @@ class Cuda(Dialect):
         return f"static __device__ __forceinline__ {result} {name}({params})"
 
     def array(self, stmt: DeclareArray, name: str) -> str:
+        if stmt.name in self.places:
+            kind, place = self.storage_name(stmt.dtype), self.places[stmt.name]
+            head = "extern __shared__ __align__(16) unsigned char shared_memory[];\n    " if place == 0 else ""
+            return f"{head}{kind}* const {name} = ({kind}*)(shared_memory + {place});"
         space = "__shared__ __align__(16) " if stmt.scope == "shared" else ""
         return f"{space}{self.storage_name(stmt.dtype)} {name}[{stmt.size}];"
 
@@ -248,6 +295,30 @@ class Cuda(Dialect):
                            '    float r;\n    asm("cvt.f32.f16 %0, %1;" : "=f"(r) : "h"(u));\n    return r;\n}')
         return f"from_f16({bare(text)})"
 
+    # ------------------------------------------------------------------------------------ warps
+
+    def warp_statement(self, printer: Printer, stmt: Stmt) -> None:
+        match stmt:
+            case CopyAsync():
+                printer.add_helper("copy_16", _COPY)
+                inside = "true" if stmt.guard is None else bare(printer.text(stmt.guard))
+                to = f"{printer.name(stmt.buffer)} + {printer.text(simplify(stmt.offset))}"
+                source = f"{printer.name(stmt.source)} + {printer.text(simplify(stmt.place))}"
+                printer.line(f"copy_16({to}, {source}, {inside});")
+            case CopyGroup():
+                what = "commit_group" if stmt.pending is None else f"wait_group {stmt.pending}"
+                printer.line(f'asm volatile("cp.async.{what};" ::: "memory");')
+            case LoadMatrix():
+                name = "load_matrices" + ("_transposed" if stmt.transposed else "")
+                printer.add_helper(name, _LOAD_MATRICES.format(name=name, trans=".trans" if stmt.transposed else ""))
+                address = f"{printer.name(stmt.buffer)} + {printer.text(simplify(stmt.offset))}"
+                printer.line(f"{name}({printer.name(stmt.words)} + {stmt.first}, {address});")
+            case MatrixMultiply():
+                depth, kind = MULTIPLY_DEPTH[stmt.kind], stmt.kind
+                printer.add_helper(f"multiply_{kind}", _MULTIPLY.format(kind=kind, depth=depth))
+                places = (f"{printer.name(name)} + {at}" for name, at in (stmt.sums, stmt.left, stmt.right))
+                printer.line(f"multiply_{kind}({', '.join(places)});")
+
     # ---------------------------------------------------------------------------------- atomics
 
     def atomic(self, printer: Printer, stmt: Atomic, storage: np.dtype, offset: str, value: str) -> str:
@@ -285,6 +356,7 @@ class Cuda(Dialect):
 
 def emit(kernel: Kernel) -> KernelSource:
     """The CUDA C++ source of a kernel."""
-    return emit_with(scalarise(kernel), Cuda())
+    kernel = scalarise(kernel)
+    return emit_with(kernel, Cuda(kernel))
 
 

@@ -44,6 +44,7 @@ from ftiny.lowering.expr import axis as axis_expr
 
 SCOPES = ("argument", "register", "shared", "global")
 ACROSS = (None, "last_block", "look_back", "second_kernel")
+MULTIPLY_ADD = ("multiply_add", "multiply_add_tf32")
 UPDATES = (None, "add", "mul", "minimum", "maximum")
 ORDERS = ("kept", "sorted", "any", "apart")
 OTHER = ".other"
@@ -146,8 +147,9 @@ class Fold:
     Grid axes in `over` fold across grid points; `across` then says how blocks hand over: 'second_kernel'
     (partials, then another kernel), 'last_block' (the block that arrives last combines), 'look_back' (an
     ordered scan over blocks; the only one with `emit`). The state of such a fold is not readable later.
-    `atom='multiply_add'` marks acc + a*b, which a schedule may give to a matrix unit; 'rank:k' marks the count of what
-    sorts before an element by the first k values that the next stage writes, which a schedule may find by sorting.
+    `atom='multiply_add'` marks acc + a*b, which a schedule may give to a matrix unit, 'multiply_add_tf32' one whose
+    float32 factors may be rounded to tf32 (10 bits) before; 'rank:k' marks the count of what sorts before an element by
+    the first k values that the next stage writes, which a schedule may find by sorting.
     """
 
     axes: tuple[Axis, ...]

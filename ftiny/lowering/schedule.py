@@ -20,6 +20,7 @@ from typing import Any
 from ftiny.lowering.expr import Axis, Expr, axes_of, load_index, loads
 from ftiny.lowering.kernel import WIDE_BYTES, Kernel, Param
 from ftiny.lowering.loops import (
+    MULTIPLY_ADD,
     Fold,
     LoopNest,
     Map,
@@ -101,7 +102,7 @@ def schedule(nest: LoopNest, capabilities: Any) -> Scheduled:
     check_nest(nest)
     if nest.scatter is not None:
         return schedule_scatter(nest, capabilities)
-    if any(isinstance(s, Fold) and s.atom == "multiply_add" for s in nest.stages):
+    if any(isinstance(s, Fold) and s.atom in MULTIPLY_ADD for s in nest.stages):
         contracted = schedule_contract(nest, capabilities)
         if contracted is not None:
             return contracted
