@@ -20,10 +20,13 @@ from ftiny.lowering.device import WIDEST_VECTOR, Capabilities
 from ftiny.lowering.emit_c import emit
 from ftiny.lowering.emit_opencl import widest_vector
 from ftiny.lowering.fuse import Fused, check_groups, fuse
+from ftiny.lowering.loop_kernels import loop_kernel
+from ftiny.lowering.loop_programs import loop_program
 from ftiny.lowering.loops import LoopNest
 from ftiny.lowering.plan import Item, Kernels, Single, make_plan
 from ftiny.lowering.plan_types import Graph, HostCall, KernelSource, Plan, nested_plans
 from ftiny.lowering.profile import debug_level, log
+from ftiny.lowering.recurrence import recurrence
 from ftiny.lowering.schedule import Scheduled, schedule
 from ftiny.lowering.simplify import simplify
 from ftiny.lowering.steps import step_builders
@@ -71,8 +74,7 @@ class Compiler:
         for group in fused.groups:
             if not group.is_kernel:
                 number = group.folds[0].number
-                eqn = fused.jaxpr.eqns[number]
-                items.append(self._user_kernel(eqn, number) if group.kind == "kernel" else Single(group.kind, eqn))
+                items += self._step(group.kind, fused.jaxpr.eqns[number], number)
                 continue
             if all(placed.var.aval.size == 0 for placed in group.outputs):
                 items.append(Kernels((), {f"a{k}": placed.var for k, placed in enumerate(group.outputs)}))
@@ -81,6 +83,36 @@ class Compiler:
                 built = build(fused, group, program)
             items += [self._kernels(one) for one in built]
         return items
+
+    def _step(self, kind: str, eqn: Eqn, number: int) -> list[Item]:
+        """A loop that can run in kernels of its own as these kernels; what cannot as a step."""
+        if kind == "kernel":
+            return [self._user_kernel(eqn, number)]
+        if kind in ("scan", "while"):
+            return self._loop(eqn, number) or [Single(kind, eqn)]
+        return [Single(kind, eqn)]
+
+    def _loop(self, eqn: Eqn, number: int) -> list[Item]:
+        """A loop as kernels of its own; nothing if it should be a step."""
+        with self.clock("build"):
+            built = recurrence(eqn, number) if eqn.primitive.name == "scan" else None
+            loop = loop_program(eqn, self.capabilities.host_memory) if built is None else None
+        if built is not None:
+            return [self._kernels(one) for one in built]
+        capabilities = self.capabilities
+        while loop is not None:
+            with self.clock("schedule"):
+                made = loop_kernel(loop, number, capabilities)
+            if made is None:
+                break
+            with self.clock("emit"):
+                source = emit(made.kernel, capabilities.dialect)
+            if fits((source,), capabilities):
+                log(5, source.text)
+                scratch = tuple((v.name, v.shape, v.dtype, False) for v in made.scratch)
+                return [Kernels((source,), made.variables, scratch)]
+            capabilities = replace(capabilities, vector_width=capabilities.vector_width // 2)
+        return []
 
     def _user_kernel(self, eqn: Eqn, number: int) -> Item:
         """One launch of a kernel that the user wrote; a host call of its reference where it has no such text."""

@@ -95,8 +95,13 @@ def _pays(nest: LoopNest, stages: tuple[Stage, ...]) -> bool:
 
 
 def _build(context: Context, stages: tuple[Stage, ...], threads: int) -> None:
+    worker = Worker(context, context.nest.grid)
+    finish_kernel(context, block_statements(context, stages, worker, threads), worker, stages)
+
+
+def block_statements(context: Context, stages: tuple[Stage, ...], worker: Worker, threads: int) -> list[Stmt]:
+    """The statements of a block of so many threads, whose number is that of its grid point."""
     nest = context.nest
-    worker = Worker(context, nest.grid)
     # One block per point, whatever the generic worker would have done.
     worker.run, worker.count, worker.threads, worker.blocks = 1, worker.points, threads, worker.points
     worker.number = group(0, worker.points)
@@ -111,7 +116,7 @@ def _build(context: Context, stages: tuple[Stage, ...], threads: int) -> None:
         statements += body.stage(stage)
         barrier = _barrier(nest, stage, stages[number + 1:], body.convert)
         statements += [] if barrier is None else [barrier]
-    finish_kernel(context, [*arrays, *body.scratch, *statements], worker, stages)
+    return [*arrays, *body.scratch, *statements]
 
 
 def _places(context: Context, stages: Iterable[Stage], names: Names, worker: Worker, arrays: list[Stmt]) -> dict:
