@@ -3,9 +3,9 @@
     python benchmarks/loops.py --device cuda --jax; python benchmarks/loops.py --device cuda --steps-only
 
 `recurrence`: 100,000 steps of one number, c -> 0.9 c + x, which is stacked. `elementwise`: the same of 4,096 numbers,
-1,000 steps. `halving`: a while loop of 8 numbers that are halved until their sum is small, 40 trips. `vmap_while`: 1,000
-numbers by Collatz's rule, each until it is 1. `neural_ode`: a training step of examples/neural_ode.py. `lstm`: the value
-and gradients of an LSTM (a scan and the scan of its derivative), whose trips are too large for one kernel.
+1,000 steps. `halving`: a while loop of 8 numbers that are halved until their sum is small, 40 trips. `vmap_while`:
+1,000 numbers by Collatz's rule, each until it is 1. `neural_ode`: a training step of examples/neural_ode.py. `lstm`:
+the value and gradients of an LSTM (a scan and the scan of its derivative), whose trips are too large for one kernel.
 With `--steps-only` no loop of ftiny's is a kernel; with `--most-launches 0` every loop is replayed trip by trip.
 """
 
