@@ -16,6 +16,7 @@ import os
 import re
 import statistics
 import sys
+import tempfile
 import time
 from pathlib import Path
 from types import ModuleType
@@ -117,6 +118,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.steps_only:
         Compiler._loop = lambda self, eqn, number: []
+        os.environ["FTINY_CACHE_DIR"] = tempfile.mkdtemp()  # plans of other runs have kernels
     if options.most_launches is not None:
         for driver in Driver.__subclasses__():
             driver.most_launches = options.most_launches

@@ -21,7 +21,7 @@ from ftiny.lowering.emit_c import emit
 from ftiny.lowering.emit_opencl import widest_vector
 from ftiny.lowering.fuse import Fused, check_groups, fuse
 from ftiny.lowering.loop_kernels import loop_kernel
-from ftiny.lowering.loop_programs import loop_program
+from ftiny.lowering.loop_programs import LOOPS, loop_program
 from ftiny.lowering.loops import LoopNest
 from ftiny.lowering.plan import Item, Kernels, Single, make_plan
 from ftiny.lowering.plan_types import Graph, HostCall, KernelSource, Plan, nested_plans
@@ -85,15 +85,15 @@ class Compiler:
         return items
 
     def _step(self, kind: str, eqn: Eqn, number: int) -> list[Item]:
-        """A loop that can run in kernels of its own as these kernels; what cannot as a step."""
+        """A loop or branch that can run in kernels of its own as these kernels; what cannot as a step."""
         if kind == "kernel":
             return [self._user_kernel(eqn, number)]
-        if kind in ("scan", "while"):
+        if kind in LOOPS:
             return self._loop(eqn, number) or [Single(kind, eqn)]
         return [Single(kind, eqn)]
 
     def _loop(self, eqn: Eqn, number: int) -> list[Item]:
-        """A loop as kernels of its own; nothing if it should be a step."""
+        """A loop or branch as kernels of its own; nothing if it should be a step."""
         with self.clock("build"):
             built = recurrence(eqn, number) if eqn.primitive.name == "scan" else None
             loop = loop_program(eqn, self.capabilities.host_memory) if built is None else None

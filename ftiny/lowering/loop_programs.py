@@ -31,8 +31,8 @@ from ftiny.lowering.simplify import simplify
 
 # Additions that one launch is worth: of one core and its vectors (about 30 us), of one block on a GPU (about 1 us).
 LAUNCH_WORK = {True: 1 << 18, False: 1 << 15}
-# What asking the host costs more in every trip of a while loop.
-WHILE_WORK = {True: 1 << 18, False: 1 << 20}
+# What asking the host costs more, in every trip of a while loop and for a branch.
+ASKING_WORK = {True: 1 << 18, False: 1 << 20}
 MOST_NESTS = 200          # of one kernel, whose text and time to compile grow with them
 LOOPS = ("scan", "while", "cond")
 
@@ -102,8 +102,8 @@ def loop_program(eqn: Eqn, cpu: bool) -> Inner | None:
         cost = _Cost()
         for body in bodies:
             cost += _cost_of(body)
-        launches = cost.launches * LAUNCH_WORK[cpu] + (WHILE_WORK[cpu] if eqn.primitive.name == "while" else 0)
-        if eqn.params.get("length") == 0 or cost.work > launches:
+        asking = 0 if eqn.primitive.name == "scan" else ASKING_WORK[cpu]
+        if eqn.params.get("length") == 0 or cost.work > cost.launches * LAUNCH_WORK[cpu] + asking:
             return None
         return _inner(eqn, bodies)
     except Refused:

@@ -31,7 +31,7 @@ from ftiny.lowering.expr import Axis, Expr, axes_of, cast, const, loads, topolog
 from ftiny.lowering.expr import axis as axis_expr
 from ftiny.lowering.fuse import axis_index, grid_axes
 from ftiny.lowering.index import range_of
-from ftiny.lowering.loops import Fold, LoopNest, Value, Write, neutral
+from ftiny.lowering.loops import Fold, LoopNest, Map, Stage, Value, Write, neutral, stage_roots, writes_of
 from ftiny.lowering.simplify import simplify as simplify_program
 
 MOST_STATES = 16      # of one point
@@ -57,7 +57,7 @@ def recurrence(eqn: Eqn, number: int) -> list[Built] | None:
     carried = eqn.params["num_carry"]
     shapes = dict.fromkeys(v.aval.shape if k < carried else v.aval.shape[1:] for k, v in enumerate(eqn.outputs))
     try:
-        return [_Recurrence(eqn, number, body, shape).built() for shape in shapes]
+        return [built for shape in shapes for built in _Recurrence(eqn, number, body, shape).built()]
     except _NotElementwise:
         return None
 
@@ -91,23 +91,31 @@ class _Recurrence:
         self.states: dict[tuple[int, Index], Value] = {}
         self.reader = Reader({v: e for e in body.eqns for v in e.outputs}, self._leaf)
 
-    def built(self) -> Built:
-        """The nest; raises `_NotElementwise` if there is none."""
+    def built(self) -> list[Built]:
+        """The nests: one over all steps at once for what no carry goes into, and the recurrence. Raises
+        `_NotElementwise` if there is none."""
         here, carried = axis_index(self.grid), self.first_x - self.first_carry
-        mine = [k for k, v in enumerate(self.eqn.outputs) if v.aval.shape[k >= carried:] == self.shape]
-        finish = [(k, self._state(self.first_carry + k, here)) for k in mine if k < carried]
+        mine = [k for k, v in enumerate(self.eqn.outputs) if v.aval.shape[k >= carried :] == self.shape]
         emits = [(k, self.reader.element(self.body.outputs[k], here)) for k in mine if k >= carried]
-        steps = self._steps()
-        fold = self._fold(steps, finish, emits)
-        names = set(argument.name for argument in self.arguments.values())
-        stage = unguarded_states(fold, names)
-        assert isinstance(stage, Fold)
-        roots = (*stage.step, *(w.expr for w in stage.emit))
+        apart = [(k, e) for k, e in emits if not any(n.attr[0].startswith("s") for n in loads((e,)))]
+        nests = [self._nest(Map((), tuple(self._stacked(k, e) for k, e in apart)), (self.steps,))] if apart else []
+        finish = [(k, self._state(self.first_carry + k, here)) for k in mine if k < carried]
+        if finish or len(apart) < len(emits):
+            fold = self._fold(self._steps(), finish, [emit for emit in emits if emit not in apart])
+            nests.append(self._nest(fold, ()))
+        return nests
+
+    def _nest(self, stage: Stage, steps: tuple[Axis, ...]) -> Built:
+        """The nest of one stage; `steps` are axes of its grid before those of the shape."""
+        stage = unguarded_states(stage, {argument.name for argument in self.arguments.values()})
+        roots = stage_roots(stage)
         if len(topological(roots)) > MOST_NODES:
             raise _NotElementwise
-        name = f"scan_{'x'.join(map(str, (self.length, *self.shape)))}"
-        nest = LoopNest(name, self.grid, tuple(self.arguments.values()), (), (stage,), (self.number,))
-        return Built(nest, tuple(self.arguments))
+        used = {node.attr[0] for node in loads(roots)} | {w.value for w in writes_of(stage)}
+        pairs = [(value, var) for var, value in self.arguments.items() if value.name in used]
+        name = f"{'map' if steps else 'scan'}_{'x'.join(map(str, (self.length, *self.shape)))}"
+        nest = LoopNest(name, (*steps, *self.grid), tuple(v for v, _ in pairs), (), (stage,), (self.number,))
+        return Built(nest, tuple(var for _, var in pairs))
 
     def _fold(self, steps: list[Expr], finish: list[tuple[int, Value]], emits: list[tuple[int, Expr]]) -> Fold:
         """The fold over the steps. What is emitted is what states hold after the step, so a y is a state too, unless
@@ -121,13 +129,15 @@ class _Recurrence:
                 states.append(Value(f"y{k}", (), wide.dtype, scope="register"))
                 steps.append(wide)
                 init.append(neutral("add", wide.dtype))
-            out = self._output(k)
-            value = cast(states[steps.index(wide)][()], out.dtype)
-            writes.append(Write(out.name, (axis_expr(self.steps), *here), value))
+            writes.append(self._stacked(k, cast(states[steps.index(wide)][()], element.dtype)))
         finishes = [Write(out.name, here, cast(value[()], out.dtype))
                     for out, value in ((self._output(k), value) for k, value in finish)]
         return Fold((), (self.steps,), tuple(states), tuple(init), tuple(steps), None, tuple(finishes),
                     emit=tuple(writes), reverse=self.reverse)
+
+    def _stacked(self, number: int, element: Expr) -> Write:
+        """The write of a step's y."""
+        return Write(self._output(number).name, (axis_expr(self.steps), *axis_index(self.grid)), element)
 
     def _steps(self) -> list[Expr]:
         """The next value of every state; working one out may ask for more states."""
