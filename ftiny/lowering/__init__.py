@@ -46,12 +46,12 @@ def compile(jaxpr: Jaxpr, device: Device, donated: Sequence[int] = ()) -> Execut
 
 def make_plan(jaxpr: Jaxpr, compiler: Compiler, donated: Sequence[int] = ()) -> tuple[Plan, Sequence]:
     """The plan of a program, from the disk or made now, and the sources of each of the plan's equations."""
-    from ftiny.lowering.accumulate import prepare
     from ftiny.lowering.plan_cache import load_plan, plan_key, store_plan
     from ftiny.lowering.profile import debug_level
+    from ftiny.lowering.simplify import simplify
 
     with compiler.clock("simplify"):
-        simplified = prepare(jaxpr, compiler.capabilities.host_memory)
+        simplified = simplify(jaxpr)
     with compiler.clock("cache"):
         key = plan_key(simplified.jaxpr, compiler.capabilities, donated)
         # What the stages print can only be printed by running them.

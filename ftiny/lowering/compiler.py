@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from ftiny.core import Eqn, Jaxpr
-from ftiny.lowering.accumulate import prepare
 from ftiny.lowering.build import Built, build, program_of
 from ftiny.lowering.device import WIDEST_VECTOR, Capabilities
 from ftiny.lowering.emit_c import emit
@@ -29,6 +28,7 @@ from ftiny.lowering.plan_types import Graph, HostCall, KernelSource, Plan, neste
 from ftiny.lowering.profile import debug_level, log
 from ftiny.lowering.recurrence import recurrence
 from ftiny.lowering.schedule import Scheduled, schedule
+from ftiny.lowering.simplify import simplify
 from ftiny.lowering.steps import step_builders
 
 
@@ -64,7 +64,7 @@ class Compiler:
         if debug_level() >= 3:
             log(3, str(fused))
         items = self._items(fused)
-        steps = step_builders(lambda body: self.plan(prepare(body, self.capabilities.host_memory).jaxpr))
+        steps = step_builders(lambda body: self.plan(simplify(body).jaxpr))
         with self.clock("plan"):
             return make_plan(jaxpr, items, donated, steps)
 

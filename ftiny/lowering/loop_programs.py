@@ -97,26 +97,17 @@ class Program:
 
 def loop_program(eqn: Eqn, cpu: bool) -> Inner | None:
     """The programs of a loop that should be one kernel, else None."""
-    if not is_small(eqn, cpu):
-        return None
     try:
-        return _inner(eqn, _bodies(eqn))
-    except Refused:
-        return None
-
-
-def is_small(eqn: Eqn, cpu: bool) -> bool:
-    """Whether a trip of a loop has so little to do that launches would take longer, and nothing for the host."""
-    if eqn.params.get("length") == 0:
-        return False
-    try:
+        bodies = _bodies(eqn)
         cost = _Cost()
-        for body in _bodies(eqn):
+        for body in bodies:
             cost += _cost_of(body)
+        asking = 0 if eqn.primitive.name == "scan" else ASKING_WORK[cpu]
+        if eqn.params.get("length") == 0 or cost.work > cost.launches * LAUNCH_WORK[cpu] + asking:
+            return None
+        return _inner(eqn, bodies)
     except Refused:
-        return False
-    asking = 0 if eqn.primitive.name == "scan" else ASKING_WORK[cpu]
-    return cost.work <= cost.launches * LAUNCH_WORK[cpu] + asking
+        return None
 
 
 # -------------------------------------------------------------------------------------- what it costs
