@@ -193,6 +193,7 @@ class _Writer:
         self.statements: list[Stmt] = []
         self.flops, self.trips = 0, 1
         self.variables: dict[str, Atom] = {}
+        self.made: dict[LoopNest, list[Piece]] = {}
         # What threads have read and written since they last waited for each other.
         self.reads: set[str] = set()
         self.writes: set[str] = set()
@@ -260,6 +261,13 @@ class _Writer:
         self.reads |= seen - stored
         self.writes |= stored
 
+    def _pieces(self, nest: LoopNest) -> list[Piece]:
+        """The pieces of a nest, made once for equal nests."""
+        key = replace(nest, name="", equations=())
+        if key not in self.made:
+            self.made[key] = pieces_of(key, self.capabilities, self.threads)
+        return self.made[key]
+
     def _add(self, pieces: Sequence[Piece], places: Mapping[str, Place]) -> None:
         """The statements of a nest, with its arguments at `places`."""
         scratch = {v.name: v for piece in pieces for v in piece.scratch}.values()
@@ -305,8 +313,7 @@ class _Writer:
         i = Axis("i", prod(source.shape))
         a, b = (Value(name, (i.extent,), dtype) for name in ("from", "to"))
         nest = LoopNest("copy", (i,), (a, b), (), (Map((), (Write("to", axis_index((i,)), a[axis_expr(i)]),)),))
-        pieces = pieces_of(nest, self.capabilities, self.threads)
-        self._add(pieces, {"from": source, "to": target})
+        self._add(self._pieces(nest), {"from": source, "to": target})
 
     def _literal(self, atom: Literal) -> Place:
         """A place that holds a literal."""
@@ -326,7 +333,7 @@ class _Writer:
         direct: set[int] = set()
         ends: dict[int, list[str]] = {}  # the arrays that are free after an item
         for position, item in enumerate(program.items):
-            pieces = pieces_of(item.built.nest, self.capabilities, self.threads) if isinstance(item, Nest) else []
+            pieces = self._pieces(item.built.nest) if isinstance(item, Nest) else []
             shared = any(not piece.alone for piece in pieces)
             for var in item.writes:
                 number = results.number(var)

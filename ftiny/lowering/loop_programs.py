@@ -8,8 +8,8 @@ A loop becomes one kernel if nothing in it needs the host or several kernels' wo
 core of a CPU, or in one block of threads on a GPU, must take no longer than the launches that it would need otherwise.
 What an iteration costs is counted in additions, from shapes alone, before anything is compiled.
 
-Worked example, `while_loop(lambda x: x.sum() > 1, lambda x: x / 2, x)` with x: f32[8]: about 16 additions for the sum
-and 32 for the division, against three launches, which are worth 2^18 each on a CPU; so it is
+Worked example, `while_loop(lambda x: x.sum() > 1, lambda x: x / 2, x)` with x: f32[8]: about 100 additions for the sum,
+the division and what is written, against three launches, which are worth 2^18 each on a CPU; so it is
 
     Inner(while, (Program(nests: sum and compare), Program(nests: div)))
 """
@@ -30,7 +30,9 @@ from ftiny.lowering.recurrence import recurrence
 from ftiny.lowering.simplify import simplify
 
 # Additions that one launch is worth: of one core and its vectors (about 30 us), of one block on a GPU (about 1 us).
-LAUNCH_WORK = {True: 1 << 18, False: 1 << 15}
+LAUNCH_WORK = {True: 1 << 18, False: 1 << 16}
+# Additions that an element written by a trip is worth: one core, or one block, has little of the bandwidth of memory.
+ELEMENT_WORK = {True: 8.0, False: 16.0}
 # What asking the host costs more, in every trip of a while loop and for a branch.
 ASKING_WORK = {True: 1 << 18, False: 1 << 20}
 MOST_NESTS = 200          # of one kernel, whose text and time to compile grow with them
@@ -101,7 +103,7 @@ def loop_program(eqn: Eqn, cpu: bool) -> Inner | None:
         bodies = _bodies(eqn)
         cost = _Cost()
         for body in bodies:
-            cost += _cost_of(body)
+            cost += _cost_of(body, cpu)
         asking = 0 if eqn.primitive.name == "scan" else ASKING_WORK[cpu]
         if eqn.params.get("length") == 0 or cost.work > cost.launches * LAUNCH_WORK[cpu] + asking:
             return None
@@ -131,15 +133,16 @@ def _bodies(eqn: Eqn) -> list[Jaxpr]:
     return [simplify(program).jaxpr for program in programs]
 
 
-def _cost_of(jaxpr: Jaxpr) -> _Cost:
+def _cost_of(jaxpr: Jaxpr, cpu: bool) -> _Cost:
     """The cost of one pass of a program; raises `Refused` for what a kernel cannot do."""
-    cost = _Cost(0.0, 1.0 if jaxpr.eqns else 0.0)
+    written = sum(atom.aval.size for atom in jaxpr.outputs)
+    cost = _Cost(ELEMENT_WORK[cpu] * written, 1.0 if jaxpr.eqns else 0.0)
     for eqn in jaxpr.eqns:
-        cost += _cost_of_equation(eqn)
+        cost += _cost_of_equation(eqn, cpu)
     return cost
 
 
-def _cost_of_equation(eqn: Eqn) -> _Cost:
+def _cost_of_equation(eqn: Eqn, cpu: bool) -> _Cost:
     avals = [a.aval for a in (*eqn.inputs, *eqn.outputs)]
     if eqn.effects or any(aval.dtype in COMPLEX or aval.size == 0 for aval in avals):
         raise Refused
@@ -148,7 +151,7 @@ def _cost_of_equation(eqn: Eqn) -> _Cost:
         return _Cost(size * (element_cost(eqn) + reads_per_element(eqn) - 1), 0.0)
     kind = anchor_kind(eqn)
     if kind in LOOPS:
-        return _cost_of_loop(eqn)
+        return _cost_of_loop(eqn, cpu)
     if kind not in KERNELS:
         raise Refused
     if kind in ("fold", "contract"):
@@ -158,8 +161,8 @@ def _cost_of_equation(eqn: Eqn) -> _Cost:
     return _Cost(8.0 * max(aval.size for aval in avals), 2.0 if kind == "scatter" else 1.0)
 
 
-def _cost_of_loop(eqn: Eqn) -> _Cost:
-    costs = [_cost_of(body) for body in _bodies(eqn)]
+def _cost_of_loop(eqn: Eqn, cpu: bool) -> _Cost:
+    costs = [_cost_of(body, cpu) for body in _bodies(eqn)]
     if eqn.primitive.name == "cond":
         return _Cost(max(c.work for c in costs), max(c.launches for c in costs))
     trips = eqn.params.get("length", 1)
