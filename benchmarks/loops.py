@@ -117,7 +117,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=default)
     options = parser.parse_args()
     if options.steps_only:
-        Compiler._loop = lambda self, eqn, number: []
+        Compiler._loop = lambda self, kind, eqn, number: []
         os.environ["FTINY_CACHE_DIR"] = tempfile.mkdtemp()  # plans of other runs have kernels
     if options.most_launches is not None:
         for driver in Driver.__subclasses__():

@@ -89,13 +89,13 @@ class Compiler:
         if kind == "kernel":
             return [self._user_kernel(eqn, number)]
         if kind in LOOPS:
-            return self._loop(eqn, number) or [Single(kind, eqn)]
+            return self._loop(kind, eqn, number) or [Single(kind, eqn)]
         return [Single(kind, eqn)]
 
-    def _loop(self, eqn: Eqn, number: int) -> list[Item]:
+    def _loop(self, kind: str, eqn: Eqn, number: int) -> list[Item]:
         """A loop or branch as kernels of its own; nothing if it should be a step."""
         with self.clock("build"):
-            built = recurrence(eqn, number) if eqn.primitive.name == "scan" else None
+            built = recurrence(eqn, number) if kind == "scan" else None
             loop = loop_program(eqn, self.capabilities.host_memory) if built is None else None
         if built is not None:
             return [self._kernels(one) for one in built]

@@ -36,7 +36,7 @@ from ftiny.dtypes import accumulation_dtype
 from ftiny.lowering.device import Capabilities
 from ftiny.lowering.expr import BOOL, Axis, Expr, cast, compare, const, load, logical_not
 from ftiny.lowering.expr import axis as axis_expr
-from ftiny.lowering.fuse import axis_index
+from ftiny.lowering.fuse import anchor_kind, axis_index
 from ftiny.lowering.index import simplify
 from ftiny.lowering.kernel import (
     Barrier,
@@ -217,10 +217,11 @@ class _Writer:
         params += [KernelParam(v.name, v.dtype, "pointer", True, False) for v in scratch]
         variables = {p.name: self.variables[p.name] for p in params if p.name in self.variables}
         nbytes = sum(a.aval.nbytes for a in variables.values())
-        kernel = Kernel(eqn.primitive.name, tuple(params), (1, 1, 1), (self.threads, 1, 1), body, self.flops, nbytes,
+        kind = anchor_kind(eqn)
+        kernel = Kernel(kind, tuple(params), (1, 1, 1), (self.threads, 1, 1), body, self.flops, nbytes,
                         (number,))
         digest = hashlib.sha256(str(kernel).encode()).hexdigest()[:8]
-        trips = f"_{eqn.params['length']}" if eqn.primitive.name == "scan" else ""
+        trips = f"_{eqn.params['length']}" if kind == "scan" else ""
         return LoopKernel(replace(kernel, name=f"{kernel.name}{trips}_{digest}"), variables, tuple(scratch))
 
     def _parameter(self, var: Var) -> Place:
@@ -400,7 +401,7 @@ class _Writer:
         """A loop or a branch, with its results at `homes`."""
         literals = {a: self._literal(a) for a in dict.fromkeys(item.eqn.inputs) if isinstance(a, Literal)}
         ins = [literals[a] if isinstance(a, Literal) else env[a] for a in item.eqn.inputs]
-        write = {"scan": self._scan, "while": self._while, "cond": self._cond}[item.eqn.primitive.name]
+        write = {"scan": self._scan, "while": self._while, "cond": self._cond}[anchor_kind(item.eqn)]
         write(item, ins, homes)
         for place in literals.values():
             self.slots.give_back(place.name)

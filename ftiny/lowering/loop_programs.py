@@ -104,7 +104,7 @@ def loop_program(eqn: Eqn, cpu: bool) -> Inner | None:
         cost = _Cost()
         for body in bodies:
             cost += _cost_of(body, cpu)
-        asking = 0 if eqn.primitive.name == "scan" else ASKING_WORK[cpu]
+        asking = 0 if anchor_kind(eqn) == "scan" else ASKING_WORK[cpu]
         if eqn.params.get("length") == 0 or cost.work > cost.launches * LAUNCH_WORK[cpu] + asking:
             return None
         return _inner(eqn, bodies)
@@ -128,7 +128,7 @@ class _Cost:
 
 def _bodies(eqn: Eqn) -> list[Jaxpr]:
     """The simplified programs of a loop or a branch."""
-    keys = {"scan": ("jaxpr",), "while": ("cond_jaxpr", "body_jaxpr")}.get(eqn.primitive.name)
+    keys = {"scan": ("jaxpr",), "while": ("cond_jaxpr", "body_jaxpr")}.get(anchor_kind(eqn))
     programs = eqn.params["branches"] if keys is None else [eqn.params[key] for key in keys]
     return [simplify(program).jaxpr for program in programs]
 
@@ -163,7 +163,7 @@ def _cost_of_equation(eqn: Eqn, cpu: bool) -> _Cost:
 
 def _cost_of_loop(eqn: Eqn, cpu: bool) -> _Cost:
     costs = [_cost_of(body, cpu) for body in _bodies(eqn)]
-    if eqn.primitive.name == "cond":
+    if anchor_kind(eqn) == "cond":
         return _Cost(max(c.work for c in costs), max(c.launches for c in costs))
     trips = eqn.params.get("length", 1)
     if trips == 0:
