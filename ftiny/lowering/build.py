@@ -141,16 +141,17 @@ def build(fused: Fused, group: Group, program: Program) -> tuple[Built, ...]:
         stages[-1] = replace(stages[-1], emit=tuple(_writes(reader, group.outputs)))
     else:
         stages += _output_maps(reader, group)
-    stages = [_unguarded_states(s, reader) for s in stages if not isinstance(s, Map) or s.writes]
+    names = {value.name for value in reader.arguments.values()}
+    stages = [unguarded_states(s, names) for s in stages if not isinstance(s, Map) or s.writes]
     values: list[Value] = []
     if group.kind == "fold":
         stages, values = keep_on_chip(group.grid, stages)
     return (_finish(reader, group, stages, values),)
 
 
-def _unguarded_states(stage: Stage, reader: GroupReader) -> Stage:
-    """A stage in which states, which are no memory, are selected rather than loaded under a guard."""
-    arguments = {value.name for value in reader.arguments.values()}
+def unguarded_states(stage: Stage, arguments: set[str]) -> Stage:
+    """A stage in which states, which are no memory, are selected rather than loaded under a guard; `arguments` are the
+    names of what is memory."""
 
     def rewrite(node: Expr, args: tuple[Expr, ...]) -> Expr | None:
         if node.op != "load" or node.attr[0] in arguments or load_guard(node)[0] is None:

@@ -49,9 +49,11 @@ from ftiny.lowering.kernel import (
     For,
     If,
     Kernel,
+    Leave,
     LoadMatrix,
     MatrixMultiply,
     Publish,
+    Repeat,
     Stmt,
     Store,
     WideLoad,
@@ -376,6 +378,10 @@ class Printer:
                     self.line("} else {")
                     self._nested(stmt.otherwise)
                 self.line("}")
+            case Repeat():
+                self._loop("for (;;)", stmt.body)
+            case Leave():
+                self.line(f"if ({bare(self.text(stmt.condition))}) break;")
             case Barrier():
                 self.line(self.dialect.barrier(stmt.scope))
                 self.forget(self.mutable & set(self.storage))
@@ -398,19 +404,19 @@ class Printer:
     def _for(self, stmt: For) -> None:
         start = "0" if stmt.start is None else bare(self.wide(stmt.start, I32, 1))
         stop = str(stmt.axis.extent) if stmt.stop is None else self.wide(stmt.stop, kind_of(stmt.stop), 1)
-        changed: set[str] = set()
-        for inner in walk(stmt.body):
-            if isinstance(inner, Assign):
-                changed.add(inner.name)
-            changed.update(stored_names(inner))
-        self.forget(changed)
         name = self.name(stmt.axis.name)
         kind = I32 if stmt.axis.extent + stmt.step < 2**31 else INDEX
         step = f"{name}++" if stmt.step == 1 else f"{name} += {stmt.step}"
         if stmt.unroll:
-            self.line("#pragma unroll")
-        self.line(f"for ({self.dialect.type_name(kind, 1)} {name} = {start}; {name} < {stop}; {step}) {{")
-        self._nested(stmt.body)
+            self.line("#pragma unroll" if stmt.unroll is True else f"#pragma unroll {stmt.unroll}")
+        self._loop(f"for ({self.dialect.type_name(kind, 1)} {name} = {start}; {name} < {stop}; {step})", stmt.body)
+
+    def _loop(self, head: str, body: tuple[Stmt, ...]) -> None:
+        """A loop: what it changes is not known before a pass, nor after the last."""
+        changed = changed_by(body)
+        self.forget(changed)
+        self.line(f"{head} {{")
+        self._nested(body)
         self.line("}")
         self.forget(changed)
 
@@ -764,6 +770,16 @@ class Printer:
         name = self.fresh("i")
         self.line(f"const {self.dialect.type_name(kind, lanes)} {name} = {bare(text)};")
         return name
+
+
+def changed_by(body: tuple[Stmt, ...]) -> set[str]:
+    """The variables and buffers that statements assign or store to."""
+    changed: set[str] = set()
+    for stmt in walk(body):
+        if isinstance(stmt, Assign):
+            changed.add(stmt.name)
+        changed.update(stored_names(stmt))
+    return changed
 
 
 def at_lane_zero(offset: Expr, lane: Expr) -> Expr:

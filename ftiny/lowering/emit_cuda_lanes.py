@@ -33,6 +33,7 @@ from ftiny.lowering.kernel import (
     For,
     If,
     Kernel,
+    Repeat,
     Stmt,
     Store,
     WideLoad,
@@ -70,7 +71,7 @@ class _Scalariser:
 
     def statement(self, stmt: Stmt) -> list[Stmt]:
         """One statement as scalar ones."""
-        if isinstance(stmt, For):
+        if isinstance(stmt, For | Repeat):
             return [replace(stmt, body=tuple(self.block(stmt.body)))]
         if isinstance(stmt, If):
             return [replace(stmt, then=tuple(self.block(stmt.then)), otherwise=tuple(self.block(stmt.otherwise)))]

@@ -97,7 +97,8 @@ class Atomic:
 class For:
     """for (axis = start; axis < stop; axis += step) body; start defaults to 0, stop to the axis's extent.
 
-    The axis's extent bounds its values: ranges are derived from it. `unroll` asks for full unrolling.
+    The axis's extent bounds its values: ranges are derived from it. `unroll` asks for full unrolling, a number for so
+    many passes at once.
     """
 
     axis: Axis
@@ -105,7 +106,7 @@ class For:
     start: Expr | None = None
     stop: Expr | None = None
     step: int = 1
-    unroll: bool = False
+    unroll: bool | int = False
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,20 @@ class If:
     condition: Expr
     then: tuple[Stmt, ...]
     otherwise: tuple[Stmt, ...] = ()
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """body again and again, until a `Leave` that stands in it (not in a loop inside it) ends the loop."""
+
+    body: tuple[Stmt, ...]
+
+
+@dataclass(frozen=True)
+class Leave:
+    """Leave the innermost `Repeat` if the condition holds: a scalar bool, the same for all threads of a block."""
+
+    condition: Expr
 
 
 @dataclass(frozen=True)
@@ -218,8 +233,8 @@ class MatrixMultiply:
     right: tuple[str, int]
 
 
-Stmt = (Declare | DeclareArray | Assign | Store | Atomic | For | If | Barrier | Publish | Await | Comment | WideLoad
-        | WideStore | CopyAsync | CopyGroup | LoadMatrix | MatrixMultiply)
+Stmt = (Declare | DeclareArray | Assign | Store | Atomic | For | If | Repeat | Leave | Barrier | Publish | Await
+        | Comment | WideLoad | WideStore | CopyAsync | CopyGroup | LoadMatrix | MatrixMultiply)
 # What memory changes at; Await, since another block wrote there.
 Writing = Store | Atomic | Publish | Await | WideStore | CopyAsync
 
@@ -324,7 +339,7 @@ def stmt_exprs(stmt: Stmt) -> tuple[Expr, ...]:
             return (stmt.offset, *stmt.values) if stmt.guard is None else (stmt.offset, *stmt.values, stmt.guard)
         case For():
             return tuple(e for e in (stmt.start, stmt.stop) if e is not None)
-        case If():
+        case If() | Leave():
             return (stmt.condition,)
     return ()
 
@@ -333,7 +348,7 @@ def walk(body: tuple[Stmt, ...]) -> Iterator[Stmt]:
     """Every statement, outer before inner."""
     for stmt in body:
         yield stmt
-        if isinstance(stmt, For):
+        if isinstance(stmt, For | Repeat):
             yield from walk(stmt.body)
         elif isinstance(stmt, If):
             yield from walk(stmt.then)
@@ -449,6 +464,10 @@ def _show_body(body: tuple[Stmt, ...], depth: int) -> list[str]:
                 lines += _show_body(stmt.then, depth + 1)
                 if stmt.otherwise:
                     lines += [f"{pad}else", *_show_body(stmt.otherwise, depth + 1)]
+            case Repeat():
+                lines += [f"{pad}repeat", *_show_body(stmt.body, depth + 1)]
+            case Leave():
+                lines.append(f"{pad}leave if {show(stmt.condition)}")
             case WideLoad():
                 lines.append(f"{pad}{', '.join(stmt.names)} = wide {stmt.buffer}[{show(stmt.offset)}]")
             case WideStore():

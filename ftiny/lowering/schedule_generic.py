@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ftiny.lowering.choices import choose
@@ -37,6 +37,7 @@ from ftiny.lowering.schedule import Phase, Scheduled, accesses_of, parameter, tr
 from ftiny.lowering.schedule_body import Body, Converter, Names, Place
 from ftiny.lowering.schedule_merge import merge_local, merged_nest
 from ftiny.lowering.schedule_pieces import cut_fold, cut_scan
+from ftiny.lowering.schedule_side import side_by_side
 from ftiny.lowering.schedule_tiles import cut_tiles
 
 PRIVATE_BYTES = {True: 64 * 1024, False: 2 * 1024}  # one worker's arrays: of a CPU, of a GPU with its many threads
@@ -113,6 +114,9 @@ def points_kernel(context: Context, stages: tuple[Stage, ...]) -> None:
     """A kernel in which every grid point runs all the stages."""
     nest, stages = merged_nest(context.nest, tuple(merge_local(context.nest, s) for s in stages))
     context = Context(nest, context.capabilities, context.scratch, context.kernels)
+    if context.cpu:
+        nest, stages = side_by_side(context, stages)
+        context = replace(context, nest=nest)
     pieces = cut_fold(context, stages)
     if pieces is not None:
         first, second, partials = pieces
