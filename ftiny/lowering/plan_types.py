@@ -17,7 +17,7 @@ equation numbers), so it can be printed, checked, compared and written as JSON f
 Rules of a plan (`check_plan` tests them):
 - a buffer's memory belongs to its owner; arena ranges start at multiples of `ALIGNMENT` and the planner keeps
   lifetimes apart; an arena is filled with zeros once, when it is made, so a counter that has a range of its own
-  and is left at zero by its kernel is zero at every launch;
+  and is left at zero by its kernel is zero at every launch, and a flag that every launch adds one to counts launches;
 - `Argument` and `Constant` buffers are never written; `Donated(i)` is the memory of argument i, written in place;
 - launches of one graph may run at the same time unless one writes what another reads or writes, and otherwise
   keep their order;

@@ -39,7 +39,8 @@ class Scheduled:
     """kernels: in order of launch; their params are named after the nest's arguments and `scratch`.
 
     scratch: arrays the planner allocates for the kernels of this nest, uninitialised unless their name
-    ends in '.counter' (those are zero at the first launch, and left at zero).
+    ends in '.counter' (those are zero at the first launch, and
+    afterwards as these kernels leave them).
     """
 
     kernels: tuple[Kernel, ...]
