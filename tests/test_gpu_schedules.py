@@ -111,6 +111,7 @@ def programs() -> dict[str, tuple]:
                                 [draw((72, 140), "i1", "x"), draw((140, 72), "f4", "y")])
     found["argmax of columns"] = (lambda x: fnp.argmax(x, 0), [draw((5000, 20), "f4", "argmax")])
     found["variance of columns"] = (lambda x: fnp.var(x, 0), [draw((3001, 24), BF16, "variance")])
+    found["four transposes"] = (lambda a, b, c, d: a.T * b.T + c.T * d.T, [draw((70, 90), "f4", n) for n in "abcd"])
     found["scaled transpose"] = (lambda x, scale: x.T * scale, [draw((50, 66), "f4", "x"), draw((), "f4", "scale")])
     found["scaled columns"] = (lambda x, scale: (x * scale).sum(0), [draw((300, 66), "f4", "x"), draw((), "f4", "s")])
     found["padded transpose"] = (masked_transpose, [draw((60, 70), "f4", "x")])
@@ -128,8 +129,8 @@ ON_POCL = ["softmax (33, 64)", "softmax (7, 77)", "softmax (3, 2052)", "softmax 
            "sum (6, 130, 36) (1,)", "sum (5000, 20) (0,)", "sum (2500, 33) (0,)", "argmax of columns",
            "softmax of columns", "(64, 64) (1, 0) f4", "(33, 77) (1, 0) f4", "(4, 31, 50) (0, 2, 1) bfloat16",
            "(9, 16, 40) (2, 1, 0) f4", "(2, 3, 4, 65) (3, 0, 1, 2) i1", "(130, 257) (1, 0) f8", "fused transpose",
-           "mixed transpose", "scaled transpose", "scaled columns", "padded transpose", "pointwise",
-           "odd pointwise", "wide result"]
+           "mixed transpose", "four transposes", "scaled transpose", "scaled columns",
+           "padded transpose", "pointwise", "odd pointwise", "wide result"]
 
 
 def nests(function, arguments, capabilities) -> list[tuple[LoopNest, tuple]]:

@@ -38,7 +38,7 @@ from ftiny.lowering.kernel import (
     local,
 )
 from ftiny.lowering.loop_programs import Refused
-from ftiny.lowering.loops import Fold, LoopNest, Stage, Value, check_nest, writes_of
+from ftiny.lowering.loops import Fold, LoopNest, Stage, Value, check_nest, split_scatter, writes_of
 from ftiny.lowering.recurrence import held
 from ftiny.lowering.schedule import phases, schedule
 from ftiny.lowering.schedule_block import block_statements, takes
@@ -66,6 +66,8 @@ def pieces_of(nest: LoopNest, capabilities: Capabilities, threads: int) -> list[
     check_nest(nest)
     if capabilities.host_memory:
         return _cpu_pieces(nest, capabilities)
+    if nest.scatter is not None:
+        return [piece for part in split_scatter(nest) for piece in pieces_of(part, capabilities, threads)]
     found = []
     for phase in phases(nest):
         if phase.fold is not None or any(v.scope == "global" for v in nest.values):

@@ -44,6 +44,7 @@ from ftiny.lowering.schedule_merge import plain_places
 
 THREADS = 256
 BANK = 4  # bytes
+EDGES = (128, 64, 32)  # of a tile, longest first: rows of 256 bytes, shorter ones where several tiles share the room
 SMALLEST = 1024  # points of a tile: fewer lie within a few sectors, which the cache holds
 STATIC_SHARED = 48 * 1024
 SPOT = Axis("spot", 2**31)  # the place in the tile, inside expressions of the nest
@@ -80,18 +81,18 @@ def schedule_transpose(context: Context, stages: tuple[Stage, ...]) -> bool:
     if context.capabilities.dialect == "opencl" and any(n.dtype == F16 for n in nodes):
         return False  # OpenCL has no arrays of half
     size = max(n.dtype.itemsize for n in nodes)
-    edge = min(128, max(32, 256 // size))
     offsets = [simplify(load_index(convert(n))[0]) for n in nodes]
     stored = [convert.offset(w.index, convert.places[w.value]) for w in writes]
     even = [aligned(nest.value(name)) for name in (*(n.attr[0] for n in nodes), *(w.value for w in writes))]
-    sides = _sides((along, write), edge, size if all(even) else WIDE_BYTES, (offsets, stored))
-    if sides[0].size * sides[1].size < SMALLEST:
-        return False
-    pitch = sides[0].size + max(1, BANK // size)
-    if len(nodes) * pitch * sides[1].size * size > min(STATIC_SHARED, context.capabilities.shared_bytes):
-        return False
-    Tiles(context, stages, writes, nodes, sides, pitch).build()
-    return True
+    room = min(STATIC_SHARED, context.capabilities.shared_bytes)
+    for edge in EDGES:
+        sides = _sides((along, write), edge, size if all(even) else WIDE_BYTES, (offsets, stored))
+        pitch = sides[0].size + max(1, BANK // size)
+        fits = edge <= max(32, 256 // size) and len(nodes) * pitch * sides[1].size * size <= room
+        if fits and sides[0].size * sides[1].size >= SMALLEST:
+            Tiles(context, stages, writes, nodes, sides, pitch).build()
+            return True
+    return False
 
 
 def _fits(nest: LoopNest, stages: tuple[Stage, ...], writes: Iterable[Write]) -> bool:
