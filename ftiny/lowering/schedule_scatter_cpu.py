@@ -7,7 +7,7 @@ every update is read once from memory and every result written once; looking at 
 rows of `SHORTEST` elements or more. (Cutting the columns as well would keep all cores at work where all updates go to
 one row, but halves of rows are read at half the speed.)
 
-Worked example, zeros(8192, 768).at[ids].add(dy) with 8192 ids on 2 cores: 24 ranges of 342 rows, 1 MB each.
+Worked example, zeros(8192, 768).at[ids].add(dy) with 8192 ids on 2 cores: 8 ranges of 1024 rows, 3 MB each.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ftiny.lowering.schedule_generic import Context
 from ftiny.lowering.schedule_scatter import I32, Rows
 
 SHORTEST = 16          # elements of a row
-RANGE_BYTES = 1 << 20
+RANGE_BYTES = 4 << 20
 ELEMENTS_PER_KEY = 8   # so many elements of a row cost what looking at an index costs
 
 
