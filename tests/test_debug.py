@@ -39,7 +39,7 @@ def test_levels_nest_and_belong_to_a_thread(capfd):
         thread.start()
         thread.join()
     profile.log(1, "outside")
-    assert seen == [profile._from_environment]
+    assert seen == [profile._environment_level()]
     assert capfd.readouterr().err == "one\nthree\n"
 
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ftiny import core
-from ftiny.core import INLINED, ZERO, Jaxpr, Literal, Tracer, Var
+from ftiny.core import INLINED, ZERO, Atom, Jaxpr, Literal, Tracer, Var
 from ftiny.errors import RuleError
 from ftiny.source import located
 from ftiny.transforms import vmap as batching
@@ -252,6 +252,20 @@ def _smaller_call(eqn: core.Eqn, wanted: tuple[bool, ...]) -> core.Eqn:
     call = core.Primitive.registry["call"]
     outputs = tuple(choose(eqn.outputs, wanted))
     return core.Eqn(call, tuple(choose(eqn.inputs, used)), params, outputs, body.effects, eqn.source)
+
+
+@remember
+def passed_on(program: Jaxpr) -> tuple[int | None, ...]:
+    """For each output the position of the input that it is, seen through calls, or None if it is computed."""
+    same: dict[Atom, Atom] = {}
+    for eqn in program.eqns:
+        if eqn.primitive.name in INLINED:
+            for var, position in zip(eqn.outputs, passed_on(core.subprograms(eqn)[0])):
+                if position is not None:
+                    given = eqn.inputs[position]
+                    same[var] = same.get(given, given)
+    positions: dict[Atom, int] = {var: position for position, var in enumerate(program.inputs)}
+    return tuple(positions.get(same.get(atom, atom)) for atom in program.outputs)
 
 
 def run_again(program: Jaxpr, what: str) -> Jaxpr:

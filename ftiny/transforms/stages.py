@@ -36,6 +36,7 @@ from ftiny.lowering.liveness import Lines
 from ftiny.lowering.plan_types import Plan, nested_plans
 from ftiny.lowering.profile import format_bytes
 from ftiny.source import located
+from ftiny.transforms.programs import passed_on
 
 if TYPE_CHECKING:
     from ftiny.transforms.jit import Entry, Jitted
@@ -186,10 +187,12 @@ class Compiled:
         places = [f"result{tree.keystr(path)}" for path, _ in tree.leaves_with_path(results)]
         used = range(len(entry.avals)) if entry.used is None else entry.used
         inputs = {leaf: len(entry.used_consts) + number for number, leaf in enumerate(used)}
+        moved = {position: number for number, position in enumerate(passed_on(entry.program)) if position is not None}
         lines = []
         for position in entry.donated:
             leaf = position - len(entry.consts)
-            result = aliases.get(inputs.get(leaf, -1))
+            number = aliases.get(inputs.get(leaf, -1))
+            result = moved.get(position) if number is None else entry.places.index(number)
             taken = "is used by no result" if result is None else f"becomes {places[result]}"
             lines.append(f"{names[leaf]} ({entry.avals[leaf]}) {taken}")
         return "\n".join(lines) or "nothing is donated"
