@@ -85,6 +85,12 @@ def counting(c, xs):
     return lax.scan(lambda c, x: (c.at[jnp.argmax(x) % 7].add(1), table[c[0] % 7]), c, xs)
 
 
+def embedded(table, c, xs):
+    """Rows gathered by what is given; the gradient scatters into zeros, twice, and adds that to what is carried."""
+    rows = jnp.argsort(xs, axis=1)
+    return lax.scan(lambda c, row: (jnp.tanh(c * 0.5 + table[row[0]] * table[row[1:3]].sum(0)), c), c, rows)
+
+
 def collatz(n):
     """How many steps of 3n + 1 lead to 1."""
 
@@ -140,6 +146,7 @@ LOOPS = {
     "collatz": (vmap(collatz), (np.arange(1, 60, dtype=np.int32),), 2),
     "counted": (lambda n, c: lax.fori_loop(0, n, lambda i, c: c * 0.5 + jnp.sum(c) + i, c), (np.int32(7), draw(17)), 1),
     "counting": (counting, (np.zeros(7, np.int32), XS), 2),
+    "embedded, gradient": (grad(total(embedded), argnums=(0, 1)), (W, C, XS), None),
     "rooms": (rooms, (jnp.ones(17, "bfloat16"), draw(6, 17)), 1),
     "softmax": (softmax, (draw(3, 70), draw(5, 3, 70)), 1),
     "branch": (lambda c, x: lax.cond(jnp.sum(x) > c, jnp.sin, lambda x: x @ W, x), (np.float32(0), C), 2),

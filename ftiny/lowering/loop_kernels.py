@@ -328,25 +328,32 @@ class _Writer:
     def _program(self, program: Program, env: Mapping[Var, Place], results: _Results) -> None:
         """The items of a program, in order, and its results where they belong."""
         env = dict(env)
+        made = [self._pieces(item.built.nest) if isinstance(item, Nest) else [] for item in program.items]
         reads: dict[Atom, int] = {}  # the last item that reads a value
+        uses: dict[Atom, int] = {}  # the last item that has to do with it: a scatter writes its result twice
+        shared: set[Var] = set()  # what threads that share out the work write
         for position, item in enumerate(program.items):
             reads.update((atom, position) for atom in item.reads)
+            uses.update((atom, position) for atom in (*item.reads, *item.writes))
+            shared.update(item.writes if any(not piece.alone for piece in made[position]) else ())
         direct: set[int] = set()
         ends: dict[int, list[str]] = {}  # the arrays that are free after an item
         for position, item in enumerate(program.items):
-            pieces = self._pieces(item.built.nest) if isinstance(item, Nest) else []
-            shared = any(not piece.alone for piece in pieces)
             for var in item.writes:
+                if var in env:
+                    continue
                 number = results.number(var)
-                if number is not None and self._goes_home(item, position, pieces, var, number, results, reads):
+                if number is not None and self._goes_home(item, position, len(made[position]), var, number, results,
+                                                          reads, var in shared):
                     env[var] = results.targets[number]
                     direct.add(number)
                     continue
-                env[var] = self._take(var, shared)
-                last = len(program.items) if number is not None else max(reads.get(var, position), position)
+                env[var] = self._take(var, var in shared)
+                last = len(program.items) if number is not None else uses[var]
                 ends.setdefault(last, []).append(env[var].name)
             if isinstance(item, Nest):
-                self._add(pieces, {a.name: env[v] for a, v in zip(item.built.nest.arguments, item.built.variables)})
+                places = {a.name: env[v] for a, v in zip(item.built.nest.arguments, item.built.variables)}
+                self._add(made[position], places)
             else:
                 self._inner(item, env, [env[v] for v in item.eqn.outputs])
             for name in ends.pop(position, ()):
@@ -355,12 +362,12 @@ class _Writer:
         for name in ends.pop(len(program.items), ()):
             self.slots.give_back(name)
 
-    def _goes_home(self, item: Nest | Inner, position: int, pieces: Sequence[Piece], var: Var, number: int,
-                   results: _Results, reads: Mapping[Atom, int]) -> bool:
-        """Whether an item may write a result to where it belongs at once."""
+    def _goes_home(self, item: Nest | Inner, position: int, pieces: int, var: Var, number: int, results: _Results,
+                   reads: Mapping[Atom, int], shared: bool) -> bool:
+        """Whether an item of so many pieces may write a result to where it belongs at once."""
         target, old = results.targets[number], results.late[number]
         scope = self._scope(target.name)
-        if scope == "private" and self.threads > 1 and (var.aval.size > 1 or any(not p.alone for p in pieces)):
+        if scope == "private" and self.threads > 1 and (var.aval.size > 1 or shared):
             return False
         if old is None:
             # Memory of the device is slow to read back.
@@ -369,7 +376,7 @@ class _Writer:
         if isinstance(item, Inner) or old in results.outputs:
             return False
         last = reads.get(old, -1)
-        return last < position or last == position and len(pieces) == 1 and (old, var) in item.built.in_place
+        return last < position or last == position and pieces == 1 and (old, var) in item.built.in_place
 
     def _copy_results(self, env: Mapping[Var, Place], results: _Results, direct: set[int]) -> None:
         """Copy the results that are not where they belong. An old carry that is needed elsewhere is taken out of the
