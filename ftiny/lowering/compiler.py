@@ -17,15 +17,17 @@ from dataclasses import replace
 from ftiny.core import Eqn, Jaxpr, subprograms
 from ftiny.lowering.build import Built, build, program_of
 from ftiny.lowering.choices import choosing, table_of
-from ftiny.lowering.device import WIDEST_VECTOR, Capabilities
+from ftiny.lowering.device import Capabilities
 from ftiny.lowering.emit_c import emit
-from ftiny.lowering.emit_opencl import widest_vector
 from ftiny.lowering.equations import inside, numbered
 from ftiny.lowering.fuse import Fused, check_groups, fuse
+from ftiny.lowering.loop_kernels import loop_kernel
+from ftiny.lowering.loop_programs import LOOPS, loop_program
 from ftiny.lowering.loops import LoopNest
 from ftiny.lowering.plan import Item, Kernels, Single, make_plan
 from ftiny.lowering.plan_types import Graph, HostCall, KernelSource, Plan, nested_plans
 from ftiny.lowering.profile import debug_level, log, record
+from ftiny.lowering.recurrence import recurrence
 from ftiny.lowering.schedule import Scheduled, schedule
 from ftiny.lowering.search import Search
 from ftiny.lowering.simplify import simplify
@@ -34,9 +36,7 @@ from ftiny.lowering.steps import step_builders
 
 def fits(sources: Iterable[KernelSource], capabilities: Capabilities) -> bool:
     """Whether no vector is wider than the device's compiler takes."""
-    if capabilities.vector_width == 1 or capabilities.vector_bytes >= WIDEST_VECTOR:
-        return True
-    return all(widest_vector(source.text) <= capabilities.vector_bytes for source in sources)
+    return capabilities.vector_width == 1 or all(s.vector_bytes <= capabilities.vector_bytes for s in sources)
 
 
 class Compiler:
@@ -79,9 +79,7 @@ class Compiler:
         for group in fused.groups:
             if not group.is_kernel:
                 number = group.folds[0].number
-                eqn = fused.jaxpr.eqns[number]
-                user = group.kind == "kernel"
-                items.append(self._user_kernel(eqn, numbered(prefix, number)) if user else Single(group.kind, eqn))
+                items += self._step(group.kind, fused.jaxpr.eqns[number], number, prefix)
                 continue
             if all(placed.var.aval.size == 0 for placed in group.outputs):
                 items.append(Kernels((), {f"a{k}": placed.var for k, placed in enumerate(group.outputs)}))
@@ -90,6 +88,38 @@ class Compiler:
                 built = build(fused, group, program)
             items += [self._kernels(one, prefix) for one in built]
         return items
+
+    def _step(self, kind: str, eqn: Eqn, number: int, prefix: int) -> list[Item]:
+        """A loop or branch that can run in kernels of its own as these kernels; what cannot as a step."""
+        if kind == "kernel":
+            return [self._user_kernel(eqn, numbered(prefix, number))]
+        if kind in LOOPS:
+            return self._loop(kind, eqn, number, prefix) or [Single(kind, eqn)]
+        return [Single(kind, eqn)]
+
+    def _loop(self, kind: str, eqn: Eqn, number: int, prefix: int) -> list[Item]:
+        """A loop or branch as kernels of its own; nothing if it should be a step."""
+        with self.clock("build"):
+            built = recurrence(eqn, number) if kind == "scan" else None
+            loop = loop_program(eqn, self.capabilities.host_memory) if built is None else None
+        if built is not None:
+            return [self._kernels(one, prefix) for one in built]
+        capabilities = self.capabilities
+        while loop is not None:
+            with self.clock("schedule"):
+                made = loop_kernel(loop, numbered(prefix, number), capabilities)
+            if made is None:
+                break
+            with self.clock("emit"):
+                source = emit(made.kernel, capabilities.dialect)
+            if fits((source,), capabilities):
+                log(5, source.text)
+                if self._emitted is not None:
+                    self._emitted(source)
+                scratch = tuple((v.name, v.shape, v.dtype, False) for v in made.scratch)
+                return [Kernels((source,), made.variables, scratch)]
+            capabilities = replace(capabilities, vector_width=capabilities.vector_width // 2)
+        return []
 
     def _user_kernel(self, eqn: Eqn, number: int) -> Item:
         """One launch of a kernel that the user wrote; a host call of its reference where it has no such text."""

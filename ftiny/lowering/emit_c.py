@@ -42,21 +42,27 @@ from ftiny.lowering.kernel import (
     Await,
     Barrier,
     Comment,
+    CopyAsync,
+    CopyGroup,
     Declare,
     DeclareArray,
     For,
     If,
     Kernel,
+    Leave,
+    LoadMatrix,
+    MatrixMultiply,
     Publish,
+    Repeat,
     Stmt,
     Store,
     WideLoad,
     WideStore,
     Widths,
-    Writing,
     check_kernel,
     ramp,
     stmt_exprs,
+    stored_names,
     walk,
 )
 from ftiny.lowering.plan_types import KernelSource
@@ -113,6 +119,10 @@ class Dialect:
         """The dialect's own function for `fn`, or None if emit_math must define it."""
         raise NotImplementedError
 
+    def helper(self, op: str, kind: np.dtype, name: str) -> str | None:
+        """The text of a helper that is shorter in this dialect than emit_math's definition, if there is one."""
+        return None
+
     def load(self, printer: Printer, access: Access) -> str:
         """Text of a load."""
         raise NotImplementedError
@@ -131,6 +141,10 @@ class Dialect:
 
     def wide_store(self, printer: Printer, stmt: WideStore) -> None:
         """Lines of a wide store (CUDA only)."""
+        raise NotImplementedError
+
+    def warp_statement(self, printer: Printer, stmt: Stmt) -> None:
+        """Lines of what a warp does together (CUDA only)."""
         raise NotImplementedError
 
     def special(self, which: str, dimension: int) -> str:
@@ -289,8 +303,7 @@ class Printer:
                 self.storage[stmt.name], self.spaces[stmt.name] = stmt.dtype, stmt.scope
             elif isinstance(stmt, Assign):
                 self.mutable.add(stmt.name)
-            elif isinstance(stmt, Writing):
-                self.mutable.add(stmt.buffer)
+            self.mutable.update(stored_names(stmt))
 
     def count(self, roots: Iterable[Expr]) -> None:
         """Count how often each node is used in a scope, to know what to bind there."""
@@ -365,9 +378,16 @@ class Printer:
                     self.line("} else {")
                     self._nested(stmt.otherwise)
                 self.line("}")
+            case Repeat():
+                self._loop("for (;;)", stmt.body)
+            case Leave():
+                self.line(f"if ({bare(self.text(stmt.condition))}) break;")
             case Barrier():
                 self.line(self.dialect.barrier(stmt.scope))
                 self.forget(self.mutable & set(self.storage))
+            case CopyAsync() | CopyGroup() | LoadMatrix() | MatrixMultiply():
+                self.dialect.warp_statement(self, stmt)
+                self.forget(set(stored_names(stmt)))
 
     def _nested(self, body: tuple[Stmt, ...]) -> None:
         self.depth += 1
@@ -384,20 +404,19 @@ class Printer:
     def _for(self, stmt: For) -> None:
         start = "0" if stmt.start is None else bare(self.wide(stmt.start, I32, 1))
         stop = str(stmt.axis.extent) if stmt.stop is None else self.wide(stmt.stop, kind_of(stmt.stop), 1)
-        changed: set[str] = set()
-        for inner in walk(stmt.body):
-            if isinstance(inner, Assign):
-                changed.add(inner.name)
-            elif isinstance(inner, Writing):
-                changed.add(inner.buffer)
-        self.forget(changed)
         name = self.name(stmt.axis.name)
         kind = I32 if stmt.axis.extent + stmt.step < 2**31 else INDEX
         step = f"{name}++" if stmt.step == 1 else f"{name} += {stmt.step}"
         if stmt.unroll:
-            self.line("#pragma unroll")
-        self.line(f"for ({self.dialect.type_name(kind, 1)} {name} = {start}; {name} < {stop}; {step}) {{")
-        self._nested(stmt.body)
+            self.line("#pragma unroll" if stmt.unroll is True else f"#pragma unroll {stmt.unroll}")
+        self._loop(f"for ({self.dialect.type_name(kind, 1)} {name} = {start}; {name} < {stop}; {step})", stmt.body)
+
+    def _loop(self, head: str, body: tuple[Stmt, ...]) -> None:
+        """A loop: what it changes is not known before a pass, nor after the last."""
+        changed = changed_by(body)
+        self.forget(changed)
+        self.line(f"{head} {{")
+        self._nested(body)
         self.line("}")
         self.forget(changed)
 
@@ -685,6 +704,9 @@ class Printer:
         name = f"{op}_{distinct}{target}{suffix}"
         if name in self.helpers:
             return name
+        own = self.dialect.helper(op, kind, name)
+        if own is not None:
+            return self.add_helper(name, own)
         parameters = [variable(p, k) for p, k in zip("xyz", kinds)]
         definition = emit_math.define(op, kind, parameters)
         if definition is None:
@@ -748,6 +770,16 @@ class Printer:
         name = self.fresh("i")
         self.line(f"const {self.dialect.type_name(kind, lanes)} {name} = {bare(text)};")
         return name
+
+
+def changed_by(body: tuple[Stmt, ...]) -> set[str]:
+    """The variables and buffers that statements assign or store to."""
+    changed: set[str] = set()
+    for stmt in walk(body):
+        if isinstance(stmt, Assign):
+            changed.add(stmt.name)
+        changed.update(stored_names(stmt))
+    return changed
 
 
 def at_lane_zero(offset: Expr, lane: Expr) -> Expr:

@@ -31,7 +31,21 @@ from ftiny.lowering.emit_c import (
 )
 from ftiny.lowering.emit_cuda_lanes import scalarise
 from ftiny.lowering.expr import BFLOAT16, BOOL
-from ftiny.lowering.kernel import Atomic, Await, DeclareArray, Kernel, Publish, WideLoad, WideStore
+from ftiny.lowering.index import simplify
+from ftiny.lowering.kernel import (
+    Atomic,
+    Await,
+    CopyAsync,
+    CopyGroup,
+    DeclareArray,
+    Kernel,
+    LoadMatrix,
+    MatrixMultiply,
+    Publish,
+    Stmt,
+    WideLoad,
+    WideStore,
+)
 from ftiny.lowering.plan_types import KernelSource
 
 _TYPES = {"i1": "signed char", "i2": "short", "i4": "int", "i8": "long long", "u1": "unsigned char",
@@ -50,10 +64,39 @@ _BITS = {("f4", "i4"): "__float_as_int", ("f4", "u4"): "__float_as_uint", ("i4",
          ("u4", "f4"): "__uint_as_float", ("f8", "i8"): "__double_as_longlong", ("i8", "f8"): "__longlong_as_double"}
 
 
+MULTIPLY_DEPTH = {"bf16": 16, "f16": 16, "tf32": 8}  # products that one instruction sums
+
+_COPY = """static __device__ __forceinline__ void copy_16(void* to, const void* from, bool inside) {
+    unsigned int address = (unsigned int)__cvta_generic_to_shared(to);
+    int bytes = inside ? 16 : 0;
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" :: "r"(address), "l"(from), "r"(bytes) : "memory");
+}"""
+_LOAD_MATRICES = """static __device__ __forceinline__ void {name}(unsigned int* w, const void* row) {{
+    unsigned int address = (unsigned int)__cvta_generic_to_shared(row);
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4{trans}.shared.b16 {{%0, %1, %2, %3}}, [%4];"
+                 : "=r"(w[0]), "=r"(w[1]), "=r"(w[2]), "=r"(w[3]) : "r"(address) : "memory");
+}}"""
+_MULTIPLY = """static __device__ __forceinline__
+void multiply_{kind}(float* s, const unsigned int* a, const unsigned int* b) {{
+    asm volatile("mma.sync.aligned.m16n8k{depth}.row.col.f32.{kind}.{kind}.f32 {{%0, %1, %2, %3}}, {{%4, %5, %6, %7}}, "
+                 "{{%8, %9}}, {{%0, %1, %2, %3}};" : "+f"(s[0]), "+f"(s[1]), "+f"(s[2]), "+f"(s[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}}"""
+
+STATIC_SHARED = 48 << 10  # bytes of shared memory that need no permission
+
+
 class Cuda(Dialect):
     """CUDA C++ for NVRTC; expressions have one lane by the time this prints them."""
 
     name = "CUDA"
+
+    def __init__(self, kernel: Kernel) -> None:
+        """Shared arrays that take more than what a kernel may declare lie in one dynamic array, side by side."""
+        shared = [s for s in kernel.body if isinstance(s, DeclareArray) and s.scope == "shared"]
+        sizes = [-(-s.size * s.dtype.itemsize // 16) * 16 for s in shared]
+        starts = [sum(sizes[:number]) for number in range(len(sizes))]
+        self.places = dict(zip((s.name for s in shared), starts)) if sum(sizes) > STATIC_SHARED else {}
 
     def type_name(self, kind: np.dtype, lanes: int) -> str:
         base = "bool" if kind == BOOL else _TYPES[f"{kind.kind}{kind.itemsize}"]
@@ -104,6 +147,15 @@ class Cuda(Dialect):
             return ("__popc" if fn == "population_count" else "__clz") + ("ll" if kind.itemsize == 8 else "")
         return {"minimum": "min", "maximum": "max"}.get(fn) if kind.kind in "iu" else None
 
+    def helper(self, op: str, kind: np.dtype, name: str) -> str | None:
+        """The larger or smaller of two floats, NaN if either is: one instruction since compute capability 8.0."""
+        if kind != F32 or op not in ("minimum", "maximum"):
+            return None
+        head = self.function_head("float", name, "float x, float y")
+        return (f"{head} {{\n#if __CUDA_ARCH__ >= 800\n    float r;\n"
+                f'    asm("{op[:3]}.NaN.f32 %0, %1, %2;" : "=f"(r) : "f"(x), "f"(y));\n    return r;\n'
+                f"#else\n    return x {'<' if op == 'minimum' else '>'} y || x != x ? x : y;\n#endif\n}}")
+
     def special(self, which: str, dimension: int) -> str:
         return f"(int){'blockIdx' if which == 'group' else 'threadIdx'}.{'xyz'[dimension]}"
 
@@ -131,6 +183,10 @@ class Cuda(Dialect):
         return f"static __device__ __forceinline__ {result} {name}({params})"
 
     def array(self, stmt: DeclareArray, name: str) -> str:
+        if stmt.name in self.places:
+            kind, place = self.storage_name(stmt.dtype), self.places[stmt.name]
+            head = "extern __shared__ __align__(16) unsigned char shared_memory[];\n    " if place == 0 else ""
+            return f"{head}{kind}* const {name} = ({kind}*)(shared_memory + {place});"
         space = "__shared__ __align__(16) " if stmt.scope == "shared" else ""
         return f"{space}{self.storage_name(stmt.dtype)} {name}[{stmt.size}];"
 
@@ -162,32 +218,74 @@ class Cuda(Dialect):
         printer.line(text if access.guard is None else f"if ({bare(access.guard)}) {text}")
 
     def wide_load(self, printer: Printer, stmt: WideLoad) -> None:
-        count = len(stmt.names)
-        offset = printer.text(stmt.offset)
-        vector = self.type_name(stmt.dtype, count)
+        vector, lanes = self._wide_type(stmt.dtype, len(stmt.names))
         name = printer.fresh("v")
-        printer.line(f"const {vector} {name} = *(const {vector}*)({printer.name(stmt.buffer)} + {offset});")
-        kind = self.type_name(stmt.dtype, 1)
-        lanes = ", ".join(f"{printer.name(n)} = {name}.{'xyzw'[k]}" for k, n in enumerate(stmt.names))
-        printer.line(f"const {kind} {lanes};")
+        place = f"({printer.name(stmt.buffer)} + {printer.text(stmt.offset)})"
+        printer.line(f"const {vector} {name} = *(const {vector}*){place};")
+        words = [name] if lanes == 1 else [f"{name}.{'xyzw'[k]}" for k in range(lanes)]
+        if stmt.dtype.itemsize < 4:
+            words = [self._unpacked(printer, words, k, stmt.dtype) for k in range(len(stmt.names))]
+        kind = self.type_name(F32 if stmt.dtype in NARROW else stmt.dtype, 1)
+        printer.line(f"const {kind} {', '.join(f'{printer.name(n)} = {w}' for n, w in zip(stmt.names, words))};")
 
     def wide_store(self, printer: Printer, stmt: WideStore) -> None:
         storage = printer.storage[stmt.buffer]
-        values = ", ".join(bare(printer.converted(v, storage, 1)) for v in stmt.values)
-        vector = self.type_name(storage, len(stmt.values))
-        text = f"*({vector}*)({printer.name(stmt.buffer)} + {printer.text(stmt.offset)}) = make_{vector}({values});"
+        kind = F32 if storage in NARROW else storage
+        values = [bare(printer.converted(v, kind, 1)) for v in stmt.values]
+        vector, lanes = self._wide_type(storage, len(values))
+        if storage.itemsize < 4:
+            values = self._packed(printer, values, storage)
+        whole = values[0] if lanes == 1 else f"make_{vector}({', '.join(values)})"
+        text = f"*({vector}*)({printer.name(stmt.buffer)} + {printer.text(stmt.offset)}) = {whole};"
         printer.line(text if stmt.guard is None else f"if ({bare(printer.text(stmt.guard))}) {text}")
+
+    def _wide_type(self, dtype: np.dtype, count: int) -> tuple[str, int]:
+        """The vector type of a wide access and its lanes; elements of 1 or 2 bytes travel in words of 4."""
+        if dtype.itemsize >= 4:
+            return self.type_name(dtype, count), count
+        words = count * dtype.itemsize // 4
+        return (f"uint{words}" if words > 1 else "unsigned int"), words
+
+    def _unpacked(self, printer: Printer, words: list[str], k: int, dtype: np.dtype) -> str:
+        """Element k of the words that a wide access has loaded."""
+        each = 4 // dtype.itemsize
+        shift, word = k % each * 8 * dtype.itemsize, words[k // each]
+        bits = f"(unsigned {'short' if dtype.itemsize == 2 else 'char'})({word}{f' >> {shift}' if shift else ''})"
+        if dtype in NARROW:
+            return self.unpack(printer, bits, dtype, 1)
+        return f"{bits} != 0" if dtype == BOOL else f"({self.type_name(dtype, 1)}){bits}"
+
+    def _packed(self, printer: Printer, values: list[str], dtype: np.dtype) -> list[str]:
+        """Elements of 1 or 2 bytes as words of 4."""
+        unsigned = f"unsigned {'short' if dtype.itemsize == 2 else 'char'}"
+        bits = [self.pack(printer, v, dtype, 1) if dtype in NARROW else f"({unsigned})({v})" for v in values]
+        each = 4 // dtype.itemsize
+        parts = [[f"((unsigned int){b} << {8 * dtype.itemsize * k})" if k else f"(unsigned int){b}"
+                  for k, b in enumerate(bits[start:start + each])] for start in range(0, len(bits), each)]
+        return [" | ".join(part) for part in parts]
 
     def pack(self, printer: Printer, text: str, dtype: np.dtype, lanes: int) -> str:
         """The 16 bits of a float rounded to float16 or bfloat16, ties to even."""
+        name = "bits_bf16" if dtype == BFLOAT16 else "bits_f16"
         if dtype == BFLOAT16:
-            body = ("    unsigned int u = __float_as_uint(x);\n    return x != x ? (unsigned short)0x7fc0 :\n"
-                    "        (unsigned short)((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);")
+            body = f"    return x != x ? (unsigned short)0x7fc0 : {self._rounded(printer)}(x);"
         else:
             body = '    unsigned short r;\n    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(r) : "f"(x));\n    return r;'
-        name = "bits_bf16" if dtype == BFLOAT16 else "bits_f16"
         printer.add_helper(name, f"static __device__ __forceinline__ unsigned short {name}(float x) {{\n{body}\n}}")
         return f"{name}({bare(text)})"
+
+    def _rounded(self, printer: Printer) -> str:
+        """The name of a helper for the 16 bits of a bfloat16; of a NaN, those of some NaN."""
+        return printer.add_helper("rounded_bf16", (
+            "static __device__ __forceinline__ unsigned short rounded_bf16(float x) {\n#if __CUDA_ARCH__ >= 800\n"
+            '    unsigned short r;\n    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(r) : "f"(x));\n    return r;\n#else\n'
+            "    const unsigned int u = __float_as_uint(x);\n    return x != x ? (unsigned short)0x7fc0 :\n"
+            "        (unsigned short)((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);\n#endif\n}"))
+
+    def round_to(self, printer: Printer, text: str, dtype: np.dtype, lanes: int) -> str:
+        if dtype != BFLOAT16:
+            return super().round_to(printer, text, dtype, lanes)
+        return self.unpack(printer, f"{self._rounded(printer)}({bare(text)})", BFLOAT16, lanes)
 
     def unpack(self, printer: Printer, text: str, dtype: np.dtype, lanes: int) -> str:
         """The float whose float16 or bfloat16 bits are `text`."""
@@ -196,6 +294,30 @@ class Cuda(Dialect):
         printer.add_helper("from_f16", "static __device__ __forceinline__ float from_f16(unsigned short u) {\n"
                            '    float r;\n    asm("cvt.f32.f16 %0, %1;" : "=f"(r) : "h"(u));\n    return r;\n}')
         return f"from_f16({bare(text)})"
+
+    # ------------------------------------------------------------------------------------ warps
+
+    def warp_statement(self, printer: Printer, stmt: Stmt) -> None:
+        match stmt:
+            case CopyAsync():
+                printer.add_helper("copy_16", _COPY)
+                inside = "true" if stmt.guard is None else bare(printer.text(stmt.guard))
+                to = f"{printer.name(stmt.buffer)} + {printer.text(simplify(stmt.offset))}"
+                source = f"{printer.name(stmt.source)} + {printer.text(simplify(stmt.place))}"
+                printer.line(f"copy_16({to}, {source}, {inside});")
+            case CopyGroup():
+                what = "commit_group" if stmt.pending is None else f"wait_group {stmt.pending}"
+                printer.line(f'asm volatile("cp.async.{what};" ::: "memory");')
+            case LoadMatrix():
+                name = "load_matrices" + ("_transposed" if stmt.transposed else "")
+                printer.add_helper(name, _LOAD_MATRICES.format(name=name, trans=".trans" if stmt.transposed else ""))
+                address = f"{printer.name(stmt.buffer)} + {printer.text(simplify(stmt.offset))}"
+                printer.line(f"{name}({printer.name(stmt.words)} + {stmt.first}, {address});")
+            case MatrixMultiply():
+                depth, kind = MULTIPLY_DEPTH[stmt.kind], stmt.kind
+                printer.add_helper(f"multiply_{kind}", _MULTIPLY.format(kind=kind, depth=depth))
+                places = (f"{printer.name(name)} + {at}" for name, at in (stmt.sums, stmt.left, stmt.right))
+                printer.line(f"multiply_{kind}({', '.join(places)});")
 
     # ---------------------------------------------------------------------------------- atomics
 
@@ -234,6 +356,7 @@ class Cuda(Dialect):
 
 def emit(kernel: Kernel) -> KernelSource:
     """The CUDA C++ source of a kernel."""
-    return emit_with(scalarise(kernel), Cuda())
+    kernel = scalarise(kernel)
+    return emit_with(kernel, Cuda(kernel))
 
 

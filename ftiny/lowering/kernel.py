@@ -97,7 +97,8 @@ class Atomic:
 class For:
     """for (axis = start; axis < stop; axis += step) body; start defaults to 0, stop to the axis's extent.
 
-    The axis's extent bounds its values: ranges are derived from it. `unroll` asks for full unrolling.
+    The axis's extent bounds its values: ranges are derived from it. `unroll` asks for full unrolling, a number for so
+    many passes at once.
     """
 
     axis: Axis
@@ -105,7 +106,7 @@ class For:
     start: Expr | None = None
     stop: Expr | None = None
     step: int = 1
-    unroll: bool = False
+    unroll: bool | int = False
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,20 @@ class If:
     condition: Expr
     then: tuple[Stmt, ...]
     otherwise: tuple[Stmt, ...] = ()
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """body again and again, until a `Leave` that stands in it (not in a loop inside it) ends the loop."""
+
+    body: tuple[Stmt, ...]
+
+
+@dataclass(frozen=True)
+class Leave:
+    """Leave the innermost `Repeat` if the condition holds: a scalar bool, the same for all threads of a block."""
+
+    condition: Expr
 
 
 @dataclass(frozen=True)
@@ -173,9 +188,55 @@ class WideStore:
     guard: Expr | None = None
 
 
-Stmt = (Declare | DeclareArray | Assign | Store | Atomic | For | If | Barrier | Publish | Await | Comment | WideLoad |
-        WideStore)
-Writing = Store | Atomic | Publish | Await | WideStore  # what memory changes at; Await, since another block wrote there
+@dataclass(frozen=True)
+class CopyAsync:
+    """16 bytes from `source` at `place` to the shared array `buffer` at `offset`, started and not waited for (CUDA,
+    sm_80). Where `guard` is false zeros are written and nothing is read."""
+
+    buffer: str
+    offset: Expr
+    source: str
+    place: Expr
+    guard: Expr | None = None
+
+
+@dataclass(frozen=True)
+class CopyGroup:
+    """The copies started since the last one are a group. With `pending`: waits until at most so many groups of this
+    thread are under way; a barrier makes what came in seen by the others."""
+
+    pending: int | None = None
+
+
+@dataclass(frozen=True)
+class LoadMatrix:
+    """A warp loads four 8 x 8 matrices of 16-bit elements (or 8 x 4 of 32-bit ones) from the shared array `buffer` to
+    words `first` .. `first + 3` of its threads' private array `words`; thread 8 m + r gives the `offset` of row r of
+    matrix m. Thread 4 r + c gets elements 2c, 2c + 1 of row r, or of column r if `transposed` (`ldmatrix`)."""
+
+    words: str
+    first: int
+    buffer: str
+    offset: Expr
+    transposed: bool = False
+
+
+@dataclass(frozen=True)
+class MatrixMultiply:
+    """A warp's product of fragments, sums += left @ right, on its tensor core (`mma.sync`): 16 x 8 sums, 16 deep for
+    kind 'bf16' and 'f16', 8 deep for 'tf32'. Fragments are private arrays at constant places: 4 sums, 4 words of the
+    left operand and 2 of the right one; how a warp's threads share them out is the PTX manual's."""
+
+    kind: str
+    sums: tuple[str, int]
+    left: tuple[str, int]
+    right: tuple[str, int]
+
+
+Stmt = (Declare | DeclareArray | Assign | Store | Atomic | For | If | Repeat | Leave | Barrier | Publish | Await
+        | Comment | WideLoad | WideStore | CopyAsync | CopyGroup | LoadMatrix | MatrixMultiply)
+# What memory changes at; Await, since another block wrote there.
+Writing = Store | Atomic | Publish | Await | WideStore | CopyAsync
 
 
 @dataclass(frozen=True)
@@ -270,13 +331,15 @@ def stmt_exprs(stmt: Stmt) -> tuple[Expr, ...]:
             return (stmt.offset, stmt.value) if stmt.guard is None else (stmt.offset, stmt.value, stmt.guard)
         case Publish() | Await():
             return (stmt.offset, stmt.value)
-        case WideLoad():
+        case WideLoad() | LoadMatrix():
             return (stmt.offset,)
+        case CopyAsync():
+            return (stmt.offset, stmt.place) if stmt.guard is None else (stmt.offset, stmt.place, stmt.guard)
         case WideStore():
             return (stmt.offset, *stmt.values) if stmt.guard is None else (stmt.offset, *stmt.values, stmt.guard)
         case For():
             return tuple(e for e in (stmt.start, stmt.stop) if e is not None)
-        case If():
+        case If() | Leave():
             return (stmt.condition,)
     return ()
 
@@ -285,11 +348,20 @@ def walk(body: tuple[Stmt, ...]) -> Iterator[Stmt]:
     """Every statement, outer before inner."""
     for stmt in body:
         yield stmt
-        if isinstance(stmt, For):
+        if isinstance(stmt, For | Repeat):
             yield from walk(stmt.body)
         elif isinstance(stmt, If):
             yield from walk(stmt.then)
             yield from walk(stmt.otherwise)
+
+
+def stored_names(stmt: Stmt) -> tuple[str, ...]:
+    """The buffers and arrays that a statement itself stores to."""
+    if isinstance(stmt, Writing):
+        return (stmt.buffer,)
+    if isinstance(stmt, LoadMatrix):
+        return (stmt.words,)
+    return (stmt.sums[0],) if isinstance(stmt, MatrixMultiply) else ()
 
 
 class Widths:
@@ -344,8 +416,12 @@ def check_kernel(kernel: Kernel) -> None:
             _require(stmt.name in variables, kernel, f"{stmt.name} is assigned but not declared")
         elif isinstance(stmt, Writing):
             _require(stmt.buffer in written, kernel, f"{stmt.buffer} is stored to but not a written parameter")
+            if isinstance(stmt, CopyAsync):
+                _require(stmt.source in buffers, kernel, f"{stmt.source} is copied but not a parameter")
             if isinstance(stmt, Atomic) and stmt.result is not None:
                 variables.add(stmt.result)
+        elif isinstance(stmt, LoadMatrix):
+            _require({stmt.buffer, stmt.words} <= written, kernel, f"{stmt.buffer} or {stmt.words} is no array")
         for node in topological(stmt_exprs(stmt)):
             if node.op == "variable":
                 _require(node.attr in variables, kernel, f"variable {node.attr} is read before its declaration")
@@ -388,6 +464,10 @@ def _show_body(body: tuple[Stmt, ...], depth: int) -> list[str]:
                 lines += _show_body(stmt.then, depth + 1)
                 if stmt.otherwise:
                     lines += [f"{pad}else", *_show_body(stmt.otherwise, depth + 1)]
+            case Repeat():
+                lines += [f"{pad}repeat", *_show_body(stmt.body, depth + 1)]
+            case Leave():
+                lines.append(f"{pad}leave if {show(stmt.condition)}")
             case WideLoad():
                 lines.append(f"{pad}{', '.join(stmt.names)} = wide {stmt.buffer}[{show(stmt.offset)}]")
             case WideStore():
@@ -397,6 +477,17 @@ def _show_body(body: tuple[Stmt, ...], depth: int) -> list[str]:
             case Publish() | Await():
                 word = "publish" if isinstance(stmt, Publish) else "await"
                 lines.append(f"{pad}{word} {stmt.buffer}[{show(stmt.offset)}] = {show(stmt.value)}")
+            case CopyAsync():
+                guard = "" if stmt.guard is None else f" if {show(stmt.guard)}"
+                lines.append(f"{pad}{stmt.buffer}[{show(stmt.offset)}] <- {stmt.source}[{show(stmt.place)}]{guard}")
+            case CopyGroup():
+                lines.append(pad + ("end of copies" if stmt.pending is None else f"wait for {stmt.pending} groups"))
+            case LoadMatrix():
+                turned = " transposed" if stmt.transposed else ""
+                lines.append(f"{pad}{stmt.words}[{stmt.first}..] = matrices {stmt.buffer}[{show(stmt.offset)}]{turned}")
+            case MatrixMultiply():
+                sums, left, right = (f"{name}[{at}..]" for name, at in (stmt.sums, stmt.left, stmt.right))
+                lines.append(f"{pad}{sums} += {left} @ {right} in {stmt.kind}")
             case Comment():
                 lines.append(f"{pad}# {stmt.text}")
     return lines

@@ -20,6 +20,7 @@ from typing import Any
 from ftiny.lowering.expr import Axis, Expr, axes_of, load_index, loads
 from ftiny.lowering.kernel import WIDE_BYTES, Kernel, Param
 from ftiny.lowering.loops import (
+    MULTIPLY_ADD,
     Fold,
     LoopNest,
     Map,
@@ -38,7 +39,8 @@ class Scheduled:
     """kernels: in order of launch; their params are named after the nest's arguments and `scratch`.
 
     scratch: arrays the planner allocates for the kernels of this nest, uninitialised unless their name
-    ends in '.counter' (those are zero at the first launch, and left at zero).
+    ends in '.counter' (those are zero at the first launch, and
+    afterwards as these kernels leave them).
     """
 
     kernels: tuple[Kernel, ...]
@@ -49,10 +51,14 @@ class Scheduled:
 
 
 def parameter(value: Value, written: bool) -> Param:
-    """The parameter that stands for an argument or a scratch array. An array may be a slice of another one, at a
-    multiple of its own size (`plan_types.py`), which decides whether wide accesses to it are aligned."""
-    aligned = math.prod(value.shape) * value.memory.itemsize % WIDE_BYTES == 0
-    return Param(value.name, value.memory, "pointer", written, aligned)
+    """The parameter that stands for an argument or a scratch array."""
+    return Param(value.name, value.memory, "pointer", written, aligned(value))
+
+
+def aligned(value: Value) -> bool:
+    """Whether wide accesses to an array can be aligned: it may be a slice of another one, at a multiple of its own
+    size (`plan_types.py`)."""
+    return math.prod(value.shape) * value.memory.itemsize % WIDE_BYTES == 0
 
 
 def traffic(values: Iterable[Value], accesses: Iterable[tuple[str, Iterable[Axis]]]) -> int:
@@ -91,10 +97,13 @@ def schedule(nest: LoopNest, capabilities: Any) -> Scheduled:
     """
     from ftiny.lowering.schedule_contract import schedule_contract
     from ftiny.lowering.schedule_generic import schedule_phases
+    from ftiny.lowering.schedule_scatter import schedule_scatter
     from ftiny.lowering.schedule_sort import schedule_sort
 
     check_nest(nest)
-    if any(isinstance(s, Fold) and s.atom == "multiply_add" for s in nest.stages):
+    if nest.scatter is not None:
+        return schedule_scatter(nest, capabilities)
+    if any(isinstance(s, Fold) and s.atom in MULTIPLY_ADD for s in nest.stages):
         contracted = schedule_contract(nest, capabilities)
         if contracted is not None:
             return contracted

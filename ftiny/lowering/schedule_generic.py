@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ftiny.lowering.choices import choose
@@ -37,6 +37,7 @@ from ftiny.lowering.schedule import Phase, Scheduled, accesses_of, parameter, tr
 from ftiny.lowering.schedule_body import Body, Converter, Names, Place
 from ftiny.lowering.schedule_merge import merge_local, merged_nest
 from ftiny.lowering.schedule_pieces import cut_fold, cut_scan
+from ftiny.lowering.schedule_side import side_by_side
 from ftiny.lowering.schedule_tiles import cut_tiles
 
 PRIVATE_BYTES = {True: 64 * 1024, False: 2 * 1024}  # one worker's arrays: of a CPU, of a GPU with its many threads
@@ -113,6 +114,9 @@ def points_kernel(context: Context, stages: tuple[Stage, ...]) -> None:
     """A kernel in which every grid point runs all the stages."""
     nest, stages = merged_nest(context.nest, tuple(merge_local(context.nest, s) for s in stages))
     context = Context(nest, context.capabilities, context.scratch, context.kernels)
+    if context.cpu:
+        nest, stages = side_by_side(context, stages)
+        context = replace(context, nest=nest)
     pieces = cut_fold(context, stages)
     if pieces is not None:
         first, second, partials = pieces
@@ -137,7 +141,7 @@ def points_kernel(context: Context, stages: tuple[Stage, ...]) -> None:
             check_nest(part)
             points_kernel(Context(part, context.capabilities, context.scratch, context.kernels), part.stages)
         return
-    if vector_kernel(context, stages) if context.cpu else block_kernel(context, stages):
+    if vector_kernel(context, stages) if context.cpu else gpu_kernel(context, stages):
         return
     serial = _serial_axes(nest, stages) if context.cpu else ()
     parallel = tuple(a for a in nest.grid if a not in serial)
@@ -157,11 +161,16 @@ def scan_kernel(context: Context, stages: tuple[Stage, ...]) -> bool:
     return schedule_scan_cpu(context, stages) if context.cpu else schedule_scan(context, stages)
 
 
-def block_kernel(context: Context, stages: tuple[Stage, ...]) -> bool:
-    """Give the stages to schedule_block.py if it wants them."""
+def gpu_kernel(context: Context, stages: tuple[Stage, ...]) -> bool:
+    """Give the stages to the first GPU schedule that wants them."""
     from ftiny.lowering.schedule_block import schedule_block
+    from ftiny.lowering.schedule_columns import schedule_columns
+    from ftiny.lowering.schedule_gather import schedule_gather
+    from ftiny.lowering.schedule_transpose import schedule_transpose
+    from ftiny.lowering.schedule_wide import schedule_wide
 
-    return schedule_block(context, stages)
+    schedules = (schedule_transpose, schedule_columns, schedule_block, schedule_gather, schedule_wide)
+    return any(schedule(context, stages) for schedule in schedules)
 
 
 def _serial_axes(nest: LoopNest, stages: Iterable[Stage]) -> tuple[Axis, ...]:
