@@ -28,6 +28,7 @@ import numpy as np
 from ftiny.contraction import make_spec
 from ftiny.core import Atom, Aval, Eqn, Jaxpr, Literal, Primitive, Var, literal, subprograms
 from ftiny.lowering.access import ELEMENTWISE
+from ftiny.lowering.one_hot import never_negative, scatter_rule
 from ftiny.source import Source
 
 INLINED = ("call", "custom_jvp", "custom_vjp")
@@ -349,4 +350,5 @@ def _contract(builder: _Builder, inputs: Sequence[Atom], params: dict, aval: Ava
 _RULES: dict[str, Rule] = {
     "add": _add, "mul": _mul, "div": _div, "pow": _pow, "select": _select, "math": _math, "convert": _convert,
     "reshape": _reshape, "transpose": _transpose, "broadcast": _broadcast, "contract": _contract,
+    "scatter": scatter_rule, "compare": never_negative,
 }
