@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from compiling import groups_of, kinds, program_of
 
 import ftiny.numpy as fnp
 from ftiny import grad, nn, vmap
 from ftiny.lowering.interpret import interpret
 from ftiny.lowering.simplify import simplify
-from tests.compiling import groups_of, kinds, program_of
 
 RNG = np.random.default_rng()
 X = RNG.standard_normal((37, 7, 3)).astype(np.float32)
