@@ -20,11 +20,13 @@ from ftiny.lowering.device import WIDEST_VECTOR, Capabilities
 from ftiny.lowering.emit_c import emit
 from ftiny.lowering.emit_opencl import widest_vector
 from ftiny.lowering.fuse import Fused, check_groups, fuse
+from ftiny.lowering.fuse_columns import join_columns
 from ftiny.lowering.loops import LoopNest
 from ftiny.lowering.plan import Item, Kernels, Single, make_plan
 from ftiny.lowering.plan_types import Graph, HostCall, KernelSource, Plan, nested_plans
 from ftiny.lowering.profile import debug_level, log
 from ftiny.lowering.schedule import Scheduled, schedule
+from ftiny.lowering.schedule_rows_and_columns import row_elements
 from ftiny.lowering.simplify import simplify
 from ftiny.lowering.steps import step_builders
 
@@ -56,7 +58,7 @@ class Compiler:
     def plan(self, jaxpr: Jaxpr, donated: Iterable[int] = ()) -> Plan:
         """The plan of a simplified program."""
         with self.clock("fuse"):
-            fused = fuse(jaxpr)
+            fused = join_columns(fuse(jaxpr), row_elements(self.capabilities))
             check_groups(fused)
         if debug_level() >= 3:
             log(3, str(fused))
@@ -74,8 +76,8 @@ class Compiler:
                 eqn = fused.jaxpr.eqns[number]
                 items.append(self._user_kernel(eqn, number) if group.kind == "kernel" else Single(group.kind, eqn))
                 continue
-            if all(placed.var.aval.size == 0 for placed in group.outputs):
-                items.append(Kernels((), {f"a{k}": placed.var for k, placed in enumerate(group.outputs)}))
+            if all(placed.var.aval.size == 0 for placed in group.written):
+                items.append(Kernels((), {f"a{k}": placed.var for k, placed in enumerate(group.written)}))
                 continue
             with self.clock("build"):
                 built = build(fused, group, program)

@@ -90,7 +90,8 @@ class Folded:
 @dataclass(frozen=True, eq=False)
 class Group:
     """One kernel or step; see the module docstring. `kept` are values it computes at one point only, fold results
-    among them; `outputs` is the part of them that is written to memory."""
+    among them; `outputs` is the part of them that is written to memory. `columns` are folds over the grid itself, with
+    what is computed from them, at the axes along the rows (fuse_columns.py)."""
 
     kind: str
     grid: tuple[Axis, ...]
@@ -98,6 +99,17 @@ class Group:
     kept: tuple[Placed, ...]
     outputs: tuple[Placed, ...]
     order: int = 0
+    columns: Group | None = None
+
+    @property
+    def written(self) -> tuple[Placed, ...]:
+        """All that is written to memory."""
+        return self.outputs + (() if self.columns is None else self.columns.outputs)
+
+    @property
+    def all_folds(self) -> tuple[Folded, ...]:
+        """The anchors along the rows and along the columns."""
+        return self.folds + (() if self.columns is None else self.columns.folds)
 
     @property
     def is_kernel(self) -> bool:
@@ -700,11 +712,11 @@ def check_groups(fused: Fused) -> None:
     definition = {v: e for e in jaxpr.eqns for v in e.outputs}
     written: dict[Var, int] = {v: -1 for v in jaxpr.inputs}
     for number, group in enumerate(fused.groups):
-        for placed in group.outputs:
+        for placed in group.written:
             if placed.var in written:
                 raise FusionError(f"group {number}: a value is written twice")
             written[placed.var] = number
-    anchors = [f.number for g in fused.groups for f in g.folds]
+    anchors = [f.number for g in fused.groups for f in g.all_folds]
     if len(set(anchors)) != len(anchors):
         raise FusionError("an equation is the anchor of two groups")
     for number, group in enumerate(fused.groups):
@@ -715,9 +727,9 @@ def check_groups(fused: Fused) -> None:
 
 
 def _check_group(number: int, group: Group, fused: Fused, definition: dict[Var, Eqn], written: dict[Var, int]) -> None:
-    own = {v for f in group.folds for v in fused.jaxpr.eqns[f.number].outputs}
-    stack: list[Atom] = [p.var for p in group.outputs if p.var not in own]
-    stack += [a for f in group.folds for a in fused.jaxpr.eqns[f.number].inputs]
+    own = {v for f in group.all_folds for v in fused.jaxpr.eqns[f.number].outputs}
+    stack: list[Atom] = [p.var for p in group.written if p.var not in own]
+    stack += [a for f in group.all_folds for a in fused.jaxpr.eqns[f.number].inputs]
     seen: set[Var] = set()
     while stack:
         var = stack.pop()
@@ -736,4 +748,5 @@ def _show_group(number: int, group: Group, jaxpr: Jaxpr) -> str:
     outputs = ", ".join(f"{short_name(p.var.aval.dtype)}[{','.join(map(str, p.var.aval.shape))}] at "
                         f"[{', '.join(map(show, p.index))}]" for p in group.outputs)
     grid = f" grid({', '.join(map(str, group.grid))})" if group.grid else ""
-    return f"group {number} {group.kind}{grid}{f' folds({folds})' if folds else ''} -> {outputs}"
+    text = f"group {number} {group.kind}{grid}{f' folds({folds})' if folds else ''} -> {outputs}"
+    return text if group.columns is None else f"{text} with columns: {_show_group(number, group.columns, jaxpr)}"

@@ -19,10 +19,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ftiny.lowering.expr import Axis, Expr, axes_of, const, load_guard, load_index, loads, minimum, transform, variable
+from ftiny.lowering.device import Capabilities
+from ftiny.lowering.expr import (
+    Axis,
+    Expr,
+    axes_of,
+    const,
+    load_guard,
+    load_index,
+    loads,
+    logical_and,
+    minimum,
+    transform,
+    variable,
+)
 from ftiny.lowering.expr import axis as axis_expr
 from ftiny.lowering.index import simplify, unflatten
-from ftiny.lowering.kernel import Assign, Barrier, Declare, For, If, Stmt, Store, group, ramp
+from ftiny.lowering.kernel import Assign, Barrier, Declare, For, If, Stmt, Store, element, group, local, ramp
 from ftiny.lowering.loops import Fold, LoopNest, Map, Stage, stage_roots, writes_of
 from ftiny.lowering.schedule_across import Split
 from ftiny.lowering.schedule_block import BlockBody
@@ -34,6 +47,8 @@ LANES = 4                # columns that a thread has side by side
 REGISTERS = 72           # of 128: what a thread keeps of a row and of its columns' states
 RESIDENT_THREADS = 512   # threads of a multiprocessor that have so many registers
 MIN_THREADS = 64
+WIDTH = 32               # neighbouring columns of one block where the blocks' states are combined
+CACHED = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -54,6 +69,12 @@ class Shares:
         return (chunk + 1) * self.threads * self.lanes <= self.row
 
 
+def row_elements(capabilities: Capabilities) -> int:
+    """How many elements of a row's arrays and its columns' states a worker can hold: a block's registers, or the cache
+    of a CPU's core."""
+    return CACHED if capabilities.host_memory else capabilities.max_threads * REGISTERS
+
+
 def schedule_rows_and_columns(context: Context, stages: tuple[Stage, ...], fold: Fold) -> bool:
     """Append the two kernels and return True, or return False where this schedule does not fit."""
     nest = context.nest
@@ -68,7 +89,7 @@ def schedule_rows_and_columns(context: Context, stages: tuple[Stage, ...], fold:
     blocks = context.capabilities.compute_units * max(1, RESIDENT_THREADS // shares.threads)
     split = Split(context, fold, nest.grid, (), min(rows, blocks))
     _partial_kernel(context, stages, split, shares, column)
-    split.combine_kernel()
+    _combine_kernel(context, split, column)
     return True
 
 
@@ -142,6 +163,40 @@ def _partial_kernel(context: Context, stages: tuple[Stage, ...], split: Split, s
     start, leave = body.start(split.fold), body.leave(split.fold, partials, piece)
     loop = [For(run, tuple(row), stop=stop)] if split.run > 1 else row
     finish_kernel(context, [*body.scratch, *start, *loop, *leave], worker, every)
+
+
+def _combine_kernel(context: Context, split: Split, column: Axis) -> None:
+    """The blocks' states of a column become one: a block has 32 columns, and shares their states out in slices."""
+    fold, nest, pieces = split.fold, context.nest, split.pieces.extent
+    slices = max(1, min(context.capabilities.max_threads // WIDTH, pieces))
+    blocks, threads = -(-column.extent // WIDTH), WIDTH * slices
+    worker = Worker(context, (column,))
+    worker.grid, worker.block = (blocks, 1, 1), (threads, 1, 1)
+    thread = local(0, threads)
+    at, mine = simplify(group(0, blocks) * WIDTH + thread % WIDTH), simplify(thread // WIDTH)
+    names = nest_names(nest, (fold,))
+    places = {v.name: Place("buffer", v.name, v.shape) for v in (*nest.arguments, *split.partials.values())}
+    places |= {v.name: Place("variable", names.fresh(v.name)) for v in fold.state}
+    axes = {a: at if a is column else const(0) for a in fold.axes}
+    body = BlockBody(nest, Converter(places, axes), names, threads, 1)
+    states = [places[v.name].name for v in fold.state]
+    dtypes = [v.dtype for v in fold.state]
+    turn = Axis(names.fresh("turn"), -(-pieces // slices))
+    piece = simplify(axis_expr(turn) * slices + mine)
+    theirs = [element(split.partials[v.name].name, simplify(piece * column.extent + at), v.dtype) for v in fold.state]
+    inside = logical_and(simplify(piece < pieces), simplify(at < column.extent))
+    take: list[Stmt] = body._combine(fold, states, theirs)
+    statements: list[Stmt] = [Declare(n, d, body.convert(e)) for n, d, e in zip(states, dtypes, fold.init)]
+    statements.append(For(turn, (If(inside, tuple(take)),)))
+    arrays = body._arrays(states, dtypes, threads)
+    statements += [Store(a, thread, variable(n, d)) for a, n, d in zip(arrays, states, dtypes)]
+    other = Axis(names.fresh("slice"), slices - 1)
+    last = body._combine(fold, states, [element(a, simplify((axis_expr(other) + 1) * WIDTH + thread), d)
+                                        for a, d in zip(arrays, dtypes)])
+    finish = [s for w in fold.finish for s in body.write(w, body.convert)]
+    first = logical_and(simplify(thread < WIDTH), simplify(at < column.extent))
+    statements += [Barrier("shared"), If(first, (For(other, tuple(last)), *finish))]
+    finish_kernel(context, [*body.scratch, *statements], worker, (fold,))
 
 
 class _RowBody(BlockBody):
