@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import ftiny.numpy as fnp
 import numpy as np
 import pytest
 from compiling import check_compiled, groups_of
 from running import CUDA, GPU, run_opencl
 from walls import layernorm_backward
 
+import ftiny.numpy as fnp
 from ftiny import nn, vjp
 from ftiny.lowering import fuse_columns
 from ftiny.lowering.build import build

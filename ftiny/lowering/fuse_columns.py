@@ -5,7 +5,7 @@ has become a part (`columns`) of the group that works along those rows, where bo
 
 Worked example, the backward pass of layernorm for f32[16384,4096]:
 
-    group 0 fold grid(i0:16384) folds(5 sums over j0:4096) -> f32[16384,4096], f32[16384,1], f32[16384,1], f32[16384,4096]
+    group 0 fold grid(i0:16384) folds(5 sums over j0:4096) -> f32[16384,4096] (twice), f32[16384,1] (twice)
     group 1 fold grid(i0:4096) folds(sum over j0:16384, sum over j0:16384) -> f32[4096], f32[4096]
 
 become one group, whose `columns` are two sums over i0:16384; the two numbers of each row that only group 1 read are not
@@ -19,7 +19,7 @@ Parallelism is not lost as long as there are more rows than workers, which is wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -42,11 +42,11 @@ def join_columns(fused: Fused, held: int) -> Fused:
     """Join groups along columns to groups along rows; `held` is how many elements of a row a worker can hold."""
     if not any(_folds_columns(g, fused.jaxpr) for g in fused.groups):
         return fused
-    joiner = _Joiner(fused.jaxpr, list(fused.groups), held)
+    joiner = _Joiner(fused.jaxpr, fused.groups, held)
     for group in fused.groups:
-        if _folds_columns(group, fused.jaxpr):
+        if group in joiner.reads and _folds_columns(group, fused.jaxpr):
             joiner.try_all(group)
-    return Fused(fused.jaxpr, tuple(sorted(joiner.groups, key=lambda g: g.order)))
+    return Fused(fused.jaxpr, tuple(sorted(joiner.reads, key=lambda g: g.order)))
 
 
 def _folds_columns(group: Group, jaxpr: Jaxpr) -> bool:
@@ -57,17 +57,19 @@ def _folds_columns(group: Group, jaxpr: Jaxpr) -> bool:
         eqn = jaxpr.eqns[folded.number]
         if eqn.primitive.name != "reduce" or eqn.params["op"] not in OPS or eqn.params["spec"].has_windows:
             return False
-        if tuple(a.extent for a in folded.over) != fold_extents(eqn.params["spec"]) or folded.over != group.folds[0].over:
+        extents = tuple(a.extent for a in folded.over)
+        if extents != fold_extents(eqn.params["spec"]) or folded.over != group.folds[0].over:
             return False
     return all(axes_of(p.index) <= set(group.grid) for p in group.outputs)
 
 
 @dataclass
 class _Joiner:
-    """The groups so far. `reads` has what each group reads from memory, `writer` the order of who wrote it."""
+    """The groups so far. `reads` has what each group reads from memory, `readers` the same the other way round,
+    `writer` the order of the group that writes a value, `rows` the groups along rows that have a value on chip."""
 
     jaxpr: Jaxpr
-    groups: list[Group]
+    groups: Sequence[Group]
     held: int
 
     def __post_init__(self) -> None:
@@ -76,10 +78,16 @@ class _Joiner:
         self.writer = {v: -1 for v in self.jaxpr.inputs}
         self.writer.update((p.var, g.order) for g in self.groups for p in g.written)
         self.reads = {g: self._reads_of(g) for g in self.groups}
-        self.rows: dict[tuple, list[Group]] = {}
+        self.readers: dict[Var, list[Group]] = {}
+        self.rows: dict[Var, list[Group]] = {}
         for group in self.groups:
-            if _row_axes(group):
-                self.rows.setdefault(_row_key(group), []).append(group)
+            self._enter(group)
+
+    def _enter(self, group: Group) -> None:
+        for var in self.reads[group]:
+            self.readers.setdefault(var, []).append(group)
+        for var in self.reads[group] | {p.var for p in group.outputs} if _row_axes(group) else ():
+            self.rows.setdefault(var, []).append(group)
 
     def _reads_of(self, group: Group) -> set[Var]:
         own = {p.var for p in group.kept}
@@ -105,8 +113,8 @@ class _Joiner:
         """Join a group along columns to the first group along rows that it fits."""
         folded = columns.folds[0]
         key = tuple(a.extent for a in folded.over), tuple(a.extent for a in columns.grid)
-        for rows in self.rows.get(key, ()):
-            if rows is columns or not self._pays(rows, columns):
+        for rows in dict.fromkeys(g for v in self.reads[columns] for g in self.rows.get(v, ())):
+            if rows not in self.reads or rows is columns or _row_key(rows) != key or not self._pays(rows, columns):
                 continue
             for order in dict.fromkeys((rows.order, max(rows.order, columns.order))):
                 if self._may_move(rows, columns, order):
@@ -128,14 +136,14 @@ class _Joiner:
 
     def _may_move(self, rows: Group, columns: Group, order: int) -> bool:
         """Whether both can run at `order`: nobody reads what they write before."""
-        for group in self.groups:
-            if group is rows or group is columns:
-                continue
-            for part in (rows, columns):
-                if part.order < group.order <= order and any(p.var in self.reads[group] for p in part.written):
-                    return False
+        if any(g.order <= order for p in rows.written + columns.written for g in self._others(p.var, rows, columns)):
+            return False
         return all(self.writer[v] < order or v in {p.var for p in rows.outputs} for v in self.reads[columns]) and not (
             {p.var for p in columns.outputs} & self.reads[rows])
+
+    def _others(self, var: Var, rows: Group, columns: Group) -> list[Group]:
+        """Who else reads a value."""
+        return [g for g in self.readers.get(var, ()) if g in self.reads and g is not rows and g is not columns]
 
     def _joined(self, rows: Group, columns: Group, order: int) -> Group | None:
         """The joined group, if it has all that the columns need at the right points."""
@@ -155,8 +163,7 @@ class _Joiner:
         before = rows.columns or Group("fold", (), (), (), ())
         part = Group("fold", local, before.folds + folds, before.kept + tuple(Placed(v, i) for v, i in placed.items()),
                      before.outputs + tuple(Placed(p.var, placed[p.var]) for p in columns.outputs))
-        others = set().union(self.results, *(self.reads[g] for g in self.groups if g is not rows and g is not columns))
-        kept = tuple(p for p in rows.outputs if p.var in others)
+        kept = tuple(p for p in rows.outputs if p.var in self.results or self._others(p.var, rows, columns))
         return replace(rows, outputs=kept, columns=part, order=order)
 
     def _leaf(self, rows: Group, placed: Mapping[Var, Index], order: int):
@@ -177,17 +184,12 @@ class _Joiner:
         return leaf
 
     def _put(self, rows: Group, columns: Group, joined: Group) -> None:
-        self.groups = [joined if g is rows else g for g in self.groups if g is not columns]
         reads = (self.reads.pop(rows) | self.reads.pop(columns)) - {p.var for p in rows.outputs}
         self.reads[joined] = reads
         for output in set(p.var for p in rows.outputs) - set(p.var for p in joined.outputs):
             del self.writer[output]
         self.writer.update((p.var, joined.order) for p in joined.written)
-        table = self.rows[_row_key(joined)]
-        table[table.index(rows)] = joined
-        for group in table:
-            if group is columns:
-                table.remove(columns)
+        self._enter(joined)
 
 
 def operand_index(eqn: Eqn, folded: Folded) -> Index:

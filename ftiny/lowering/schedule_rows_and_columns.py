@@ -251,7 +251,7 @@ class _RowBody(BlockBody):
                     result.append(Declare(name, node.dtype, const(0, node.dtype), self.shares.lanes))
                     result += self.guarded(chunk, [Assign(name, element)])
                 self.held[chunk][element] = variable(name, node.dtype)
-        for chunk, names in enumerate(self.chunk_names):
+        for names in self.chunk_names:
             result += [Declare(names[v.name], v.dtype, const(0, v.dtype), self.shares.lanes) for v in self.rows]
         return result
 
