@@ -113,7 +113,8 @@ class _Joiner:
         """Join a group along columns to the first group along rows that it fits."""
         folded = columns.folds[0]
         key = tuple(a.extent for a in folded.over), tuple(a.extent for a in columns.grid)
-        for rows in dict.fromkeys(g for v in self.reads[columns] for g in self.rows.get(v, ())):
+        found = {g for v in self.reads[columns] for g in self.rows.get(v, ())}
+        for rows in sorted(found, key=lambda g: g.order):
             if rows not in self.reads or rows is columns or _row_key(rows) != key or not self._pays(rows, columns):
                 continue
             for order in dict.fromkeys((rows.order, max(rows.order, columns.order))):
