@@ -148,27 +148,59 @@ class Cuda(Dialect):
         printer.line(text if access.guard is None else f"if ({bare(access.guard)}) {text}")
 
     def wide_load(self, printer: Printer, stmt: WideLoad) -> None:
-        count = len(stmt.names)
-        offset = printer.text(stmt.offset)
-        vector = self.type_name(stmt.dtype, count)
+        vector, lanes = self._wide_type(stmt.dtype, len(stmt.names))
         name = printer.fresh("v")
-        printer.line(f"const {vector} {name} = *(const {vector}*)({printer.name(stmt.buffer)} + {offset});")
-        kind = self.type_name(stmt.dtype, 1)
-        lanes = ", ".join(f"{printer.name(n)} = {name}.{'xyzw'[k]}" for k, n in enumerate(stmt.names))
-        printer.line(f"const {kind} {lanes};")
+        place = f"({printer.name(stmt.buffer)} + {printer.text(stmt.offset)})"
+        printer.line(f"const {vector} {name} = *(const {vector}*){place};")
+        words = [name] if lanes == 1 else [f"{name}.{'xyzw'[k]}" for k in range(lanes)]
+        if stmt.dtype.itemsize < 4:
+            words = [self._unpacked(printer, words, k, stmt.dtype) for k in range(len(stmt.names))]
+        kind = self.type_name(F32 if stmt.dtype in NARROW else stmt.dtype, 1)
+        printer.line(f"const {kind} {', '.join(f'{printer.name(n)} = {w}' for n, w in zip(stmt.names, words))};")
 
     def wide_store(self, printer: Printer, stmt: WideStore) -> None:
         storage = printer.storage[stmt.buffer]
-        values = ", ".join(bare(printer.converted(v, storage, 1)) for v in stmt.values)
-        vector = self.type_name(storage, len(stmt.values))
-        text = f"*({vector}*)({printer.name(stmt.buffer)} + {printer.text(stmt.offset)}) = make_{vector}({values});"
+        kind = F32 if storage in NARROW else storage
+        values = [bare(printer.converted(v, kind, 1)) for v in stmt.values]
+        vector, lanes = self._wide_type(storage, len(values))
+        if storage.itemsize < 4:
+            values = self._packed(printer, values, storage)
+        whole = values[0] if lanes == 1 else f"make_{vector}({', '.join(values)})"
+        text = f"*({vector}*)({printer.name(stmt.buffer)} + {printer.text(stmt.offset)}) = {whole};"
         printer.line(text if stmt.guard is None else f"if ({bare(printer.text(stmt.guard))}) {text}")
+
+    def _wide_type(self, dtype: np.dtype, count: int) -> tuple[str, int]:
+        """The vector type of a wide access and its lanes; elements of 1 or 2 bytes travel in words of 4."""
+        if dtype.itemsize >= 4:
+            return self.type_name(dtype, count), count
+        words = count * dtype.itemsize // 4
+        return (f"uint{words}" if words > 1 else "unsigned int"), words
+
+    def _unpacked(self, printer: Printer, words: list[str], k: int, dtype: np.dtype) -> str:
+        """Element k of the words that a wide access has loaded."""
+        each = 4 // dtype.itemsize
+        shift, word = k % each * 8 * dtype.itemsize, words[k // each]
+        bits = f"(unsigned {'short' if dtype.itemsize == 2 else 'char'})({word}{f' >> {shift}' if shift else ''})"
+        if dtype in NARROW:
+            return self.unpack(printer, bits, dtype, 1)
+        return f"{bits} != 0" if dtype == BOOL else f"({self.type_name(dtype, 1)}){bits}"
+
+    def _packed(self, printer: Printer, values: list[str], dtype: np.dtype) -> list[str]:
+        """Elements of 1 or 2 bytes as words of 4."""
+        unsigned = f"unsigned {'short' if dtype.itemsize == 2 else 'char'}"
+        bits = [self.pack(printer, v, dtype, 1) if dtype in NARROW else f"({unsigned})({v})" for v in values]
+        each = 4 // dtype.itemsize
+        parts = [[f"((unsigned int){b} << {8 * dtype.itemsize * k})" if k else f"(unsigned int){b}"
+                  for k, b in enumerate(bits[start:start + each])] for start in range(0, len(bits), each)]
+        return [" | ".join(part) for part in parts]
 
     def pack(self, printer: Printer, text: str, dtype: np.dtype, lanes: int) -> str:
         """The 16 bits of a float rounded to float16 or bfloat16, ties to even."""
         if dtype == BFLOAT16:
-            body = ("    unsigned int u = __float_as_uint(x);\n    return x != x ? (unsigned short)0x7fc0 :\n"
-                    "        (unsigned short)((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);")
+            body = ('#if __CUDA_ARCH__ >= 800\n    unsigned short r;\n    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(r) : "f"(x));\n'
+                    "    return x != x ? (unsigned short)0x7fc0 : r;\n#else\n    unsigned int u = __float_as_uint(x);\n"
+                    "    return x != x ? (unsigned short)0x7fc0 :\n"
+                    "        (unsigned short)((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);\n#endif")
         else:
             body = '    unsigned short r;\n    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(r) : "f"(x));\n    return r;'
         name = "bits_bf16" if dtype == BFLOAT16 else "bits_f16"

@@ -1,8 +1,8 @@
 """Takes vectors apart: from a kernel with lanes to one of scalars and wide accesses, for CUDA.
 
-Input and output: `Kernel`. A vector variable becomes one scalar per lane; a vector load of 2 or 4
-neighbours at an aligned offset becomes a `WideLoad`, such a store a `WideStore`; other vector accesses
-become one access per lane. Wide accesses are made of `aligned` parameters only.
+Input and output: `Kernel`. A vector variable becomes one scalar per lane; a vector load of neighbours at
+an aligned offset becomes `WideLoad`s of at most 16 bytes each, such a store `WideStore`s; other vector
+accesses become one access per lane. Wide accesses are made of `aligned` parameters and shared arrays only.
 
 Worked example: `s: float32x4 = x[4*i + ramp(4)]` becomes `s.0, s.1, s.2, s.3 = wide x[4*i]`.
 """
@@ -13,7 +13,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from ftiny.lowering.expr import Expr, const, load_guard, load_index, rebuild, topological, variable
+from ftiny.lowering.expr import (
+    BFLOAT16,
+    Expr,
+    cast,
+    const,
+    load_guard,
+    load_index,
+    rebuild,
+    topological,
+    variable,
+)
 from ftiny.lowering.index import coefficient, multiple_of, simplify
 from ftiny.lowering.kernel import (
     WIDE_BYTES,
@@ -32,6 +42,8 @@ from ftiny.lowering.kernel import (
     stmt_exprs,
     walk,
 )
+
+NARROW = (np.dtype(np.float16), BFLOAT16)
 
 
 def scalarise(kernel: Kernel) -> Kernel:
@@ -88,21 +100,32 @@ class _Scalariser:
         values = [self.lane(stmt.value, k, memo) for k in range(lanes)]
         guards = [None if stmt.guard is None else self.lane(stmt.guard, k, memo) for k in range(lanes)]
         if all(g is guards[0] for g in guards):
-            base = self._wide_base(stmt.buffer, offset, lanes)
-            if base is not None:
-                return [*head, WideStore(stmt.buffer, base, tuple(values), guards[0])]
+            places = self._wide_places(stmt.buffer, offset, lanes)
+            if places:
+                values = [self._stored(v, self.storage[stmt.buffer]) for v in values]
+                size = lanes // len(places)
+                return [*head, *(WideStore(stmt.buffer, place, tuple(values[k * size:(k + 1) * size]), guards[0])
+                                 for k, place in enumerate(places))]
         offsets = [self.lane(offset, k, memo) for k in range(lanes)]
         return [*head, *(Store(stmt.buffer, o, v, g) for o, v, g in zip(offsets, values, guards))]
 
-    def _wide_base(self, buffer: str, offset: Expr, lanes: int) -> Expr | None:
-        """The scalar offset of a wide access, if it can be one."""
-        storage = self.storage[buffer]
-        if lanes not in (2, 4) or buffer not in self.aligned or storage.itemsize < 4 or storage.kind not in "iuf":
-            return None
-        if storage.itemsize * lanes > WIDE_BYTES or coefficient(offset, ramp(lanes)) != 1:
-            return None
-        base = self.lane(offset, 0, {})
-        return base if self.widths.of(base) == 1 and multiple_of(base) % lanes == 0 else None
+    def _stored(self, value: Expr, storage: np.dtype) -> Expr:
+        """A value without the rounding to 16 bits that the store does anyway."""
+        narrow = value.op == "cast" and value.dtype == storage and storage in NARROW
+        return value.args[0] if narrow and value.args[0].dtype.kind in "fV" else value
+
+    def _wide_places(self, buffer: str, offset: Expr, lanes: int) -> list[Expr]:
+        """The scalar offsets of the wide accesses, one for every 16 bytes, that a vector access can be; none
+        if it cannot."""
+        size = self.storage[buffer].itemsize
+        if lanes == 1 or lanes & (lanes - 1) or buffer not in self.aligned or size * lanes < 4 or size > 8:
+            return []
+        if coefficient(offset, ramp(lanes)) != 1:
+            return []
+        base, unit = self.lane(offset, 0, {}), min(lanes, WIDE_BYTES // size)
+        if self.widths.of(base) != 1 or multiple_of(base) % unit:
+            return []
+        return [simplify(base + k) for k in range(0, lanes, unit)]
 
     def _wide_loads(self, roots: tuple[Expr, ...]) -> tuple[list[Stmt], dict[tuple[Expr, int], Expr]]:
         """WideLoads for the aligned vector loads under the roots, and what their lanes are called."""
@@ -112,14 +135,16 @@ class _Scalariser:
             lanes = self.widths.of(node)
             if node.op != "load" or lanes == 1 or load_guard(node)[0] is not None:
                 continue
-            base = self._wide_base(node.attr[0], simplify(load_index(node)[0]), lanes)
-            storage = self.storage[node.attr[0]]
-            if base is None or storage != node.dtype:
+            storage = np.dtype(self.storage[node.attr[0]])
+            places = self._wide_places(node.attr[0], simplify(load_index(node)[0]), lanes)
+            if not places:
                 continue
             self.count += 1
             names = tuple(f"{node.attr[0]}.w{self.count}.{k}" for k in range(lanes))
-            head.append(WideLoad(names, node.attr[0], base, np.dtype(storage)))
-            memo |= {(node, k): variable(n, node.dtype) for k, n in enumerate(names)}
+            size = lanes // len(places)
+            head += [WideLoad(names[k * size:(k + 1) * size], node.attr[0], place, storage)
+                     for k, place in enumerate(places)]
+            memo |= {(node, k): cast(variable(n, storage), node.dtype) for k, n in enumerate(names)}
         return head, memo
 
     def lane(self, root: Expr, k: int, memo: dict[tuple[Expr, int], Expr]) -> Expr:

@@ -49,10 +49,14 @@ class Scheduled:
 
 
 def parameter(value: Value, written: bool) -> Param:
-    """The parameter that stands for an argument or a scratch array. An array may be a slice of another one, at a
-    multiple of its own size (`plan_types.py`), which decides whether wide accesses to it are aligned."""
-    aligned = math.prod(value.shape) * value.memory.itemsize % WIDE_BYTES == 0
-    return Param(value.name, value.memory, "pointer", written, aligned)
+    """The parameter that stands for an argument or a scratch array."""
+    return Param(value.name, value.memory, "pointer", written, aligned(value))
+
+
+def aligned(value: Value) -> bool:
+    """Whether wide accesses to an array can be aligned: it may be a slice of another one, at a multiple of its own
+    size (`plan_types.py`)."""
+    return math.prod(value.shape) * value.memory.itemsize % WIDE_BYTES == 0
 
 
 def traffic(values: Iterable[Value], accesses: Iterable[tuple[str, Iterable[Axis]]]) -> int:

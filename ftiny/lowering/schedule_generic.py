@@ -129,7 +129,7 @@ def points_kernel(context: Context, stages: tuple[Stage, ...]) -> None:
         longer, fold = scan
         fold_across(Context(longer, context.capabilities, context.scratch, context.kernels), (fold,), fold)
         return
-    if vector_kernel(context, stages) if context.cpu else block_kernel(context, stages):
+    if vector_kernel(context, stages) if context.cpu else gpu_kernel(context, stages):
         return
     serial = _serial_axes(nest, stages) if context.cpu else ()
     parallel = tuple(a for a in nest.grid if a not in serial)
@@ -141,11 +141,14 @@ def points_kernel(context: Context, stages: tuple[Stage, ...]) -> None:
     finish_kernel(context, worker.wrap(statements), worker, stages)
 
 
-def block_kernel(context: Context, stages: tuple[Stage, ...]) -> bool:
-    """Give the stages to schedule_block.py if it wants them."""
+def gpu_kernel(context: Context, stages: tuple[Stage, ...]) -> bool:
+    """Give the stages to the first GPU schedule that wants them."""
     from ftiny.lowering.schedule_block import schedule_block
+    from ftiny.lowering.schedule_transpose import schedule_transpose
+    from ftiny.lowering.schedule_wide import schedule_wide
 
-    return schedule_block(context, stages)
+    schedules = (schedule_transpose, schedule_block, schedule_wide)
+    return any(schedule(context, stages) for schedule in schedules)
 
 
 def _serial_axes(nest: LoopNest, stages: Iterable[Stage]) -> tuple[Axis, ...]:

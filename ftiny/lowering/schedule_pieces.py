@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from ftiny.lowering.expr import Axis, Expr, const, load, substitute
 from ftiny.lowering.expr import axis as axis_expr
+from ftiny.lowering.kernel import WIDE_BYTES
 from ftiny.lowering.loops import OTHER, Fold, LoopNest, Map, Stage, Value, Write
 from ftiny.lowering.schedule_body import replace_loads
 from ftiny.lowering.schedule_merge import moved_write
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 MIN_RUN = 512
 # Folded elements worth a worker of their own: a CPU's work-item, a GPU's block of threads, its thread.
 MIN_PIECE, MIN_BLOCK_PIECE, MIN_THREAD_PIECE = 4096, 8192, 8
+BLOCKS_PER_UNIT = 8  # blocks of 256 threads that a multiprocessor holds: all pieces run at once
 
 
 def cut_fold(context: Context, stages: tuple[Stage, ...]) -> tuple[LoopNest, LoopNest, tuple[Value, ...]] | None:
@@ -41,8 +43,7 @@ def cut_fold(context: Context, stages: tuple[Stage, ...]) -> tuple[LoopNest, Loo
     count = piece_count(context, stages, cut)
     if count < 2:
         return None
-    length = -(-cut.extent // count)
-    count = cut.extent // length
+    length, count = _run_length(context, cut.extent, count)
     piece, run = Axis(_new_axis("piece", nest), count), Axis(f"{cut.name}.run", length)
     position = axis_expr(piece) * length + axis_expr(run)
     # Where the second nest's threads read along the pieces (a GPU), those lie side by side.
@@ -79,6 +80,17 @@ def cut_scan(context: Context, stages: tuple[Stage, ...]) -> tuple[LoopNest, Fol
     return LoopNest(nest.name, (*nest.grid, piece), nest.arguments, nest.values, (moved,), nest.equations), moved
 
 
+def _run_length(context: Context, extent: int, count: int) -> tuple[int, int]:
+    """(length of a piece, number of pieces); a worker of the second kernel takes what is left over. On a CPU that is
+    a piece like the others. On a GPU all the machine would wait for the one block that has it, so there the
+    pieces leave only as much as lets every piece start at a wide access."""
+    if context.cpu:
+        length = -(-extent // count)
+        return length, extent // length
+    length = extent // count
+    return (length // WIDE_BYTES * WIDE_BYTES if length >= MIN_BLOCK_PIECE else length), count
+
+
 def _new_axis(name: str, nest: LoopNest) -> str:
     """A name that no axis of the grid has: a nest of pieces may be cut again."""
     taken = {a.name for a in nest.grid}
@@ -108,7 +120,7 @@ def piece_count(context: Context, stages: tuple[Stage, ...], cut: Axis) -> int:
         wanted = units * 4 // points if points < units * 2 else 1
         least = MIN_PIECE // points
     elif takes(context.nest, stages):
-        wanted, least = units * 2 // points, MIN_BLOCK_PIECE
+        wanted, least = (units * BLOCKS_PER_UNIT // points if points < units * 2 else 1), MIN_BLOCK_PIECE
     else:
         wanted, least = units * 64 // points, MIN_THREAD_PIECE
     return max(1, min(wanted, cut.extent // 2, elements // max(1, least)))

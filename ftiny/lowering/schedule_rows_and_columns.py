@@ -38,7 +38,7 @@ from ftiny.lowering.index import simplify, unflatten
 from ftiny.lowering.kernel import Assign, Barrier, Declare, For, If, Stmt, Store, element, group, local, ramp
 from ftiny.lowering.loops import Fold, LoopNest, Map, Stage, stage_roots, writes_of
 from ftiny.lowering.schedule_across import Split
-from ftiny.lowering.schedule_block import BlockBody
+from ftiny.lowering.schedule_block_body import BlockBody, Layout
 from ftiny.lowering.schedule_body import Converter, Names, Place
 from ftiny.lowering.schedule_generic import Context, Worker, finish_kernel, nest_names
 from ftiny.lowering.schedule_merge import merge_local
@@ -115,15 +115,11 @@ def _only_column(nest: LoopNest, stages: Iterable[Stage], fold: Fold) -> Axis | 
 def _shares(context: Context, row: int, kept: int) -> Shares | None:
     """As few threads as hold the row in their registers: small blocks wait less for each other."""
     lanes = LANES if row % LANES == 0 else 1
-    warp = max(32, context.capabilities.warp)
     threads = MIN_THREADS
     while threads <= context.capabilities.max_threads:
         chunks = -(-row // (threads * lanes))
         if chunks * lanes * kept <= REGISTERS:
-            # Fewer threads for the same number of chunks leave fewer of them idle; a tree needs a power of two.
-            needed = -(-row // (chunks * lanes))
-            exact = -(-needed // warp) * warp if context.capabilities.warp > 1 else threads
-            return Shares(row, min(threads, exact), lanes, chunks)
+            return Shares(row, threads, lanes, chunks)
         threads *= 2
     return None
 
@@ -178,7 +174,7 @@ def _combine_kernel(context: Context, split: Split, column: Axis) -> None:
     places = {v.name: Place("buffer", v.name, v.shape) for v in (*nest.arguments, *split.partials.values())}
     places |= {v.name: Place("variable", names.fresh(v.name)) for v in fold.state}
     axes = {a: at if a is column else const(0) for a in fold.axes}
-    body = BlockBody(nest, Converter(places, axes), names, threads, 1)
+    body = BlockBody(nest, Converter(places, axes), names, Layout(threads), 1)
     states = [places[v.name].name for v in fold.state]
     dtypes = [v.dtype for v in fold.state]
     turn = Axis(names.fresh("turn"), -(-pieces // slices))
@@ -213,7 +209,7 @@ class _RowBody(BlockBody):
             whole = value.scope in ("argument", "global")
             places[value.name] = Place("buffer" if whole else "variable",
                                        value.name if whole else names.fresh(value.name), value.shape)
-        super().__init__(nest, Converter(places, axes), names, shares.threads, context.capabilities.warp)
+        super().__init__(nest, Converter(places, axes), names, Layout(shares.threads), context.capabilities.warp)
         self.rows = [v for v in nest.values if v.scope == "shared"]
         self.chunk_names = [{n: names.fresh(f"{n}_{c}") for n in (*self.states, *(v.name for v in self.rows))}
                             for c in range(shares.chunks)]

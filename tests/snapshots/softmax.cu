@@ -8,13 +8,23 @@ extern "C" __global__ void __launch_bounds__(32)
 softmax(const float* __restrict__ x, float* __restrict__ y) {
     const int group_0 = (int)blockIdx.x;
     const int local_0 = (int)threadIdx.x;
-    __shared__ __align__(16) float e[77];
+    float e[3];
+    float x_row0[3];
+    #pragma unroll
+    for (int ju = 0; ju < 2; ju++) {
+        x_row0[ju] = x[((group_0 * 77) + (ju * 32)) + local_0];
+    }
+    const bool m0_ = local_0 < 13;
+    if (m0_) {
+        x_row0[2] = x[((group_0 * 77) + local_0) + 64];
+    }
     float m = __int_as_float(0xff800000);
-    for (int jk = 0; jk < 3; jk++) {
-        const int i0_ = jk * 32;
-        if ((i0_ + local_0) < 77) {
-            m = maximum_f32(m, x[((group_0 * 77) + i0_) + local_0]);
-        }
+    #pragma unroll
+    for (int ju_1 = 0; ju_1 < 2; ju_1++) {
+        m = maximum_f32(m, x_row0[ju_1]);
+    }
+    if (m0_) {
+        m = maximum_f32(m, x_row0[2]);
     }
     const float m_from = __shfl_xor_sync(0xffffffffu, m, 16);
     m = maximum_f32(m, m_from);
@@ -26,20 +36,20 @@ softmax(const float* __restrict__ x, float* __restrict__ y) {
     m = maximum_f32(m, m_from_3);
     const float m_from_4 = __shfl_xor_sync(0xffffffffu, m, 1);
     m = maximum_f32(m, m_from_4);
-    for (int jk_1 = 0; jk_1 < 3; jk_1++) {
-        const int i1_ = jk_1 * 32;
-        const int i2_ = i1_ + local_0;
-        if (i2_ < 77) {
-            e[i2_] = expf(x[((group_0 * 77) + i1_) + local_0] - m);
-        }
+    #pragma unroll
+    for (int ju_2 = 0; ju_2 < 2; ju_2++) {
+        e[ju_2] = expf(x_row0[ju_2] - m);
     }
-    __syncthreads();
+    if (m0_) {
+        e[2] = expf(x_row0[2] - m);
+    }
     float s = 0.0f;
-    for (int jk_2 = 0; jk_2 < 3; jk_2++) {
-        const int i3_ = (jk_2 * 32) + local_0;
-        if (i3_ < 77) {
-            s = s + e[i3_];
-        }
+    #pragma unroll
+    for (int ju_3 = 0; ju_3 < 2; ju_3++) {
+        s = s + e[ju_3];
+    }
+    if (m0_) {
+        s = s + e[2];
     }
     const float s_from = __shfl_xor_sync(0xffffffffu, s, 16);
     s = s + s_from;
@@ -51,11 +61,11 @@ softmax(const float* __restrict__ x, float* __restrict__ y) {
     s = s + s_from_3;
     const float s_from_4 = __shfl_xor_sync(0xffffffffu, s, 1);
     s = s + s_from_4;
-    for (int jk_3 = 0; jk_3 < 3; jk_3++) {
-        const int i4_ = jk_3 * 32;
-        const int i5_ = i4_ + local_0;
-        if (i5_ < 77) {
-            y[((group_0 * 77) + i4_) + local_0] = e[i5_] / s;
-        }
+    #pragma unroll
+    for (int ju_4 = 0; ju_4 < 2; ju_4++) {
+        y[((group_0 * 77) + (ju_4 * 32)) + local_0] = e[ju_4] / s;
+    }
+    if (m0_) {
+        y[((group_0 * 77) + local_0) + 64] = e[2] / s;
     }
 }
