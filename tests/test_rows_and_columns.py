@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from compiling import check_compiled, groups_of
 from running import CUDA, GPU, run_opencl
-from walls import layernorm_backward
+from walls import cross_entropy, layernorm_backward
 
 import ftiny.numpy as fnp
 from ftiny import nn, vjp
@@ -108,3 +108,13 @@ def test_small_arrays_and_long_rows_are_not_joined():
 
     assert count((4096, 1024), 1 << 16) == 1
     assert count((128, 1024), 1 << 16) == 2 and count((4096, 1024), 1 << 11) == 2
+
+
+@pytest.mark.parametrize("columns", [8192 + 1, 12000])
+def test_a_long_row_is_copied_to_shared_memory_once(columns):
+    case = cross_entropy(RNG, 5, columns)
+    case = replace(case, nest=replace(case.nest, stages=case.nest.stages[:-1]))
+    first, *_ = schedule(case.nest, GPU).kernels
+    text = str(first)
+    assert f"shared x.row0: float32[{columns}]" in text and text.count(" = x[") == text.count("x.row0[") // 4 > 0
+    np.testing.assert_allclose(run_opencl(case.nest, case.inputs, GPU)["dx"], case.expected["dx"], rtol=1e-4, atol=1e-6)

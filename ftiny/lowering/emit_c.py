@@ -236,12 +236,18 @@ def emit_with(kernel: Kernel, dialect: Dialect) -> KernelSource:
     helpers = "\n".join(printer.helpers.values())
     parts = [helpers, f"{head} {{\n{body}\n}}"]
     return KernelSource(kernel.name, "\n".join(p for p in parts if p) + "\n", kernel.name, kernel.params,
-                        kernel.grid, kernel.block, _shared_bytes(kernel), kernel.flops, kernel.bytes,
+                        kernel.grid, kernel.block, shared_bytes(kernel), kernel.flops, kernel.bytes,
                         kernel.equations)
 
 
-def _shared_bytes(kernel: Kernel) -> int:
-    return sum(s.size * s.dtype.itemsize for s in kernel.body if isinstance(s, DeclareArray) and s.scope == "shared")
+def shared_bytes(kernel: Kernel) -> int:
+    """The shared memory of a kernel."""
+    return sum(shared_size(s) for s in kernel.body if isinstance(s, DeclareArray) and s.scope == "shared")
+
+
+def shared_size(stmt: DeclareArray) -> int:
+    """The bytes of a shared array; each starts at a multiple of 16."""
+    return -(-stmt.size * stmt.dtype.itemsize // 16) * 16
 
 
 class Printer:

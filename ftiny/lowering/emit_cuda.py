@@ -27,6 +27,8 @@ from ftiny.lowering.emit_c import (
     emit_with,
     float_text,
     is_special,
+    shared_bytes,
+    shared_size,
     short_name,
 )
 from ftiny.lowering.emit_cuda_lanes import scalarise
@@ -36,6 +38,7 @@ from ftiny.lowering.plan_types import KernelSource
 
 _TYPES = {"i1": "signed char", "i2": "short", "i4": "int", "i8": "long long", "u1": "unsigned char",
           "u2": "unsigned short", "u4": "unsigned int", "u8": "unsigned long long", "f4": "float", "f8": "double"}
+STATIC_SHARED = 48 << 10
 _SUFFIX = {"i8": "LL", "u4": "u", "u8": "ULL"}
 _SPECIAL = {F32: {"inf": "__int_as_float(0x7f800000)", "-inf": "__int_as_float(0xff800000)",
                   "nan": "__int_as_float(0x7fc00000)"},
@@ -116,9 +119,17 @@ class Cuda(Dialect):
     def function_head(self, result: str, name: str, params: str) -> str:
         return f"static __device__ __forceinline__ {result} {name}({params})"
 
+    def __init__(self, dynamic: bool = False) -> None:
+        self.dynamic, self.used = dynamic, 0
+
     def array(self, stmt: DeclareArray, name: str) -> str:
-        space = "__shared__ __align__(16) " if stmt.scope == "shared" else ""
-        return f"{space}{self.storage_name(stmt.dtype)} {name}[{stmt.size}];"
+        storage = self.storage_name(stmt.dtype)
+        if stmt.scope != "shared" or not self.dynamic:
+            space = "__shared__ __align__(16) " if stmt.scope == "shared" else ""
+            return f"{space}{storage} {name}[{stmt.size}];"
+        first = "" if self.used else "extern __shared__ __align__(16) unsigned char shared_memory[];\n    "
+        start, self.used = self.used, self.used + shared_size(stmt)
+        return f"{first}{storage}* const {name} = ({storage}*)(shared_memory + {start});"
 
     def signature(self, kernel: Kernel, printer: Printer) -> str:
         params = []
@@ -251,7 +262,7 @@ class Cuda(Dialect):
 
 
 def emit(kernel: Kernel) -> KernelSource:
-    """The CUDA C++ source of a kernel."""
-    return emit_with(scalarise(kernel), Cuda())
+    """The CUDA C++ source of a kernel. More shared memory than every kernel may have is asked for at the launch."""
+    return emit_with(scalarise(kernel), Cuda(dynamic=shared_bytes(kernel) > STATIC_SHARED))
 
 

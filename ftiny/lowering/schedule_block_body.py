@@ -75,6 +75,7 @@ class BlockBody(Body):
         self.thread = simplify(local(0, layout.threads * layout.rows) % layout.threads)
         self.chip, self.guard = chip, guard
         self.scratch: list[Stmt] = []
+        self.in_flight = IN_FLIGHT
 
     def declaration(self, write: Write) -> list[Stmt]:
         place = self.convert.places[write.value]
@@ -94,7 +95,7 @@ class BlockBody(Body):
         """`body(converter)` for every element of an axis that this thread is dealt."""
         turns, left = divmod(inner.extent, self.threads * lanes)
         result: list[Stmt] = []
-        several = IN_FLIGHT if turns * lanes > UNROLLED else max(1, turns)
+        several = self.in_flight if turns * lanes > UNROLLED else max(1, turns)
         full, rest = divmod(turns, several)
         if full:
             result += self._turns(inner, body, lanes, full, several, 0)
