@@ -127,9 +127,9 @@ def test_a_long_chain_is_one_kernel():
     assert kinds(groups_of(function, np.zeros(1000, "f4"))) == ["map"]
 
 
-def test_updates_of_one_shape_share_a_kernel():
-    fused = groups_of(lambda *xs: [x * 2 for x in xs], *(np.zeros(100, "f4") for _ in range(8)))
-    assert kinds(fused) == ["map"] and len(fused.groups[0].outputs) == 8
+def test_updates_that_read_the_same_array_share_a_kernel():
+    fused = groups_of(lambda *xs: [x * 2 for x in xs] + [x + 1 for x in xs], *(np.zeros(100, "f4") for _ in range(8)))
+    assert kinds(fused) == ["map"] * 8 and all(len(g.outputs) == 2 for g in fused.groups)
 
 
 def test_mlp_step():
@@ -140,7 +140,7 @@ def test_mlp_step():
 def test_conv_step():
     arguments = conv_arguments(28, (1, 32, 64), 1000)
     fused = groups_of(lambda *a: conv_step(*a, batch=128), *arguments)
-    assert kinds(fused).count("contract") == 8 and len(fused.groups) <= 20, str(fused)
+    assert kinds(fused).count("contract") == 8 and len(fused.groups) <= 21, str(fused)
 
 
 def test_printing():

@@ -27,6 +27,7 @@ from ftiny.lowering.plan_types import Graph, HostCall, KernelSource, Plan, neste
 from ftiny.lowering.profile import debug_level, log
 from ftiny.lowering.schedule import Scheduled, schedule
 from ftiny.lowering.schedule_rows_and_columns import row_elements
+from ftiny.lowering.side_by_side import side_by_side
 from ftiny.lowering.simplify import simplify
 from ftiny.lowering.steps import step_builders
 
@@ -63,6 +64,8 @@ class Compiler:
         if debug_level() >= 3:
             log(3, str(fused))
         items = self._items(fused)
+        with self.clock("emit"):
+            items = side_by_side(items, self.capabilities.dialect, self.capabilities.parameter_bytes)
         steps = step_builders(lambda body: self.plan(simplify(body).jaxpr))
         with self.clock("plan"):
             return make_plan(jaxpr, items, donated, steps)
@@ -101,7 +104,8 @@ class Compiler:
         named = tuple(replace(s, equations=built.nest.equations) for s in sources)
         variables = dict(zip((a.name for a in built.nest.arguments), built.variables))
         scratch = tuple((v.name, v.shape, v.storage or v.dtype, v.name.endswith(".counter")) for v in scheduled.scratch)
-        return Kernels(named, variables, scratch, built.in_place)
+        kernels = tuple(replace(k, equations=built.nest.equations) for k in scheduled.kernels)
+        return Kernels(named, variables, scratch, built.in_place, kernels)
 
     def kernels(self, nest: LoopNest) -> tuple[tuple[KernelSource, ...], Scheduled]:
         """The sources of a nest's kernels, and how they were scheduled."""

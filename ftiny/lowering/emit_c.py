@@ -40,6 +40,7 @@ from ftiny.lowering.kernel import (
     Assign,
     Atomic,
     Barrier,
+    Choose,
     Comment,
     Declare,
     DeclareArray,
@@ -170,6 +171,10 @@ class Dialect:
         """The head of a helper function."""
         raise NotImplementedError
 
+    def pointer(self, dtype: np.dtype, written: bool) -> str:
+        """The type of a pointer to global memory."""
+        raise NotImplementedError
+
     def array(self, stmt: DeclareArray, name: str) -> str:
         """Declaration of a private or shared array."""
         raise NotImplementedError
@@ -278,6 +283,10 @@ class Printer:
         for stmt in walk(kernel.body):
             if isinstance(stmt, DeclareArray):
                 self.storage[stmt.name], self.spaces[stmt.name] = stmt.dtype, stmt.scope
+            elif isinstance(stmt, Choose):
+                for name, like in zip(stmt.names, stmt.rows[0]):
+                    self.storage[name], self.spaces[name] = self.storage[like], "global"
+                    self.written |= {name} if like in self.written else set()
             elif isinstance(stmt, Assign):
                 self.mutable.add(stmt.name)
             elif isinstance(stmt, Store | Atomic | WideStore):
@@ -339,6 +348,8 @@ class Printer:
             case Atomic():
                 self._atomic(stmt)
                 self.forget({stmt.buffer})
+            case Choose():
+                self._choose(stmt)
             case WideLoad():
                 self.dialect.wide_load(self, stmt)
             case WideStore():
@@ -388,6 +399,16 @@ class Printer:
         self._nested(stmt.body)
         self.line("}")
         self.forget(changed)
+
+    def _choose(self, stmt: Choose) -> None:
+        for name in stmt.names:
+            self.line(f"{self.dialect.pointer(self.storage[name], name in self.written)} {self.name(name)};")
+        self.line(f"switch ({bare(self.text(stmt.which))}) {{")
+        for number, row in enumerate(stmt.rows):
+            case = f"case {number}:" if number < len(stmt.rows) - 1 else "default:"
+            chosen = " ".join(f"{self.name(n)} = {self.name(b)};" for n, b in zip(stmt.names, row))
+            self.line(f"{case} {chosen} break;")
+        self.line("}")
 
     def _store(self, stmt: Store) -> None:
         storage = self.storage[stmt.buffer]

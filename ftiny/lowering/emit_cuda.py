@@ -131,14 +131,16 @@ class Cuda(Dialect):
         start, self.used = self.used, self.used + shared_size(stmt)
         return f"{first}{storage}* const {name} = ({storage}*)(shared_memory + {start});"
 
+    def pointer(self, dtype: np.dtype, written: bool) -> str:
+        return f"{'' if written else 'const '}{self.storage_name(dtype)}* __restrict__"
+
     def signature(self, kernel: Kernel, printer: Printer) -> str:
         params = []
         for p in kernel.params:
             if p.kind == "scalar":
                 params.append(f"const {self.type_name(p.dtype, 1)} {printer.name(p.name)}")
             else:
-                const = "" if p.written else "const "
-                params.append(f"{const}{self.storage_name(p.dtype)}* __restrict__ {printer.name(p.name)}")
+                params.append(f"{self.pointer(p.dtype, p.written)} {printer.name(p.name)}")
         threads = kernel.block[0] * kernel.block[1] * kernel.block[2]
         return f'extern "C" __global__ void __launch_bounds__({threads})\n{kernel.name}({", ".join(params)})'
 

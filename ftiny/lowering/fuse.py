@@ -246,7 +246,7 @@ class _Fuser:
         self.cost: dict[Var, float] = {}
         self.results = {a for a in jaxpr.outputs if isinstance(a, Var)}
         self._by_order: dict[int, _Open] = {}
-        self._maps: dict[tuple[bool, int], _Open] = {}
+        self._maps: dict[tuple[bool, int, Var], _Open] = {}
         self._siblings: dict[tuple, _Open] = {}
         self._depth: dict[Var, int] = {}
         self._read_by: dict[Var, _Open] = {}
@@ -441,19 +441,27 @@ class _Fuser:
         return True
 
     def _natural(self, var: Var, before: _Open | None, write: bool) -> bool:
-        """Place `var` in the last group that it depends on, or in a later one that maps the same points."""
-        early = self.order[var] < _MAIN
-        for group in (self._by_order.get(self.order[var]), self._maps.get((early, var.aval.size))):
+        """Place `var` in the last group that it depends on, or in a later one that maps the same points and reads some
+        of the same arrays. Kernels that only happen to be as large are merged afterwards (side_by_side.py)."""
+        early, size, sources = self.order[var] < _MAIN, var.aval.size, self._sources(var)
+        natural = self._by_order.get(self.order[var])
+        for group in dict.fromkeys((natural, *(self._maps.get((early, size, source)) for source in sources))):
             if group is not None and group.order >= self.order[var] and (before is None or group.order < before.order):
                 if self._place(group, var, write):
+                    self._remember(group, size, sources)
                     return True
         return False
+
+    def _remember(self, group: _Open, size: int, sources: Iterable[Var]) -> None:
+        """A group that maps `size` points reads these arrays: others that do may join it."""
+        if group.kind == "map":
+            self._maps.update(((group.order < _MAIN, size, source), group) for source in sources)
 
     def _keep_in_new_map(self, var: Var) -> None:
         self._prepare(None, self.definition[var].inputs, var.aval.size)
         early = self.order[var] < _MAIN
         group = self._open("map", grid_axes(self._finest_shape(var)), early)
-        self._maps[(early, var.aval.size)] = group
+        self._remember(group, var.aval.size, self._sources(var))
         if not self._place(group, var, write=False):
             raise FusionError(f"{self.definition[var].primitive} cannot be computed by a group of its own")
 
@@ -488,6 +496,17 @@ class _Fuser:
                     self._write(var)
                 return True
         return False
+
+    def _sources(self, var: Var) -> list[Var]:
+        """The arrays that `var` is computed from, the nearest ones if it is a long way; for a number also numbers."""
+        queue: list[Var] = [var]
+        found: list[Var] = []
+        few = not var.aval.shape
+        for atom in queue:
+            for source in self.definition[atom].inputs if len(queue) <= _DEEPEST else ():
+                if isinstance(source, Var) and (few or source.aval.shape) and source not in (*found, *queue):
+                    (found if self._is_leaf(source) else queue).append(source)
+        return found
 
     def _may_hold(self, group: _Open, index: Index) -> bool:
         """Whether the group has enough workers to compute a value at `index`, which may run along its local axes."""

@@ -117,7 +117,7 @@ def _transposed(nest: LoopNest, writes: Iterable[Write], write: Axis,
     by_axis: dict[Axis, list[Expr]] = {}
     for node in loads(r for w in writes for r in w.roots()):
         guard, other = load_guard(node)
-        if guard is not None and other is not None and not is_const(other):
+        if guard is not None and other is not None and not is_const(other) or not load_index(node):
             continue
         offset = simplify(load_index(convert(node))[0])
         if coefficient(offset, axis_expr(write)) in (0, 1):
