@@ -58,22 +58,21 @@ def side_by_side(items: Iterable[Item], dialect: str, parameter_bytes: int) -> l
     result: list[Item | _Bundle] = []
     bundle: _Bundle | None = None
     for item in items:
-        if bundle is not None and _is_small(item) and bundle.takes(item, parameter_bytes // POINTER_BYTES):
+        if not isinstance(item, Kernels) or not _is_small(item):
+            if bundle is not None:
+                bundle.pass_over(item)
+            result.append(item)
+        elif bundle is not None and bundle.takes(item, parameter_bytes // POINTER_BYTES):
             bundle.members.append(item)
-            continue
-        if _is_small(item):
+        else:
             bundle = _Bundle([item])
             result.append(bundle)
-            continue
-        if bundle is not None:
-            bundle.pass_over(item)
-        result.append(item)
     return [i.merged(dialect) if isinstance(i, _Bundle) else i for i in result]
 
 
-def _is_small(item: Item) -> bool:
+def _is_small(item: Kernels) -> bool:
     """Whether an item is a single kernel whose blocks may have any number of threads."""
-    if not isinstance(item, Kernels) or len(item.kernels) != 1 or item.scratch:
+    if len(item.kernels) != 1 or item.scratch:
         return False
     (kernel,) = item.kernels
     if kernel.grid[1:] != (1, 1) or kernel.block[1:] != (1, 1) or not kernel.body:
