@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from compiling import (
+    check_compiled,
     conv_arguments,
     conv_step,
     cross_entropy,
@@ -141,6 +142,21 @@ def test_conv_step():
     arguments = conv_arguments(28, (1, 32, 64), 1000)
     fused = groups_of(lambda *a: conv_step(*a, batch=128), *arguments)
     assert kinds(fused).count("contract") == 8 and len(fused.groups) <= 21, str(fused)
+
+
+def pairs(x):
+    return ((x[:, None] - x[None]) ** 2).sum(-1)
+
+
+@pytest.mark.parametrize("function, written", [
+    (lambda x: fnp.exp(-pairs(x)), "f32[1000,1000]"),
+    (lambda x: fnp.exp(-pairs(x)) @ x[:, 0], "f32[1000]"),
+    (lambda x: x[:, 0] @ fnp.tanh(x[:, :1] * x[:, 1]), "f32[1000]"),
+    (lambda x: x / fnp.sqrt((x * x).sum(-1, keepdims=True)), "f32[1000,3]"),
+], ids=["distances", "kernel matrix times vector", "vector times matrix", "unit vectors"])
+def test_matrices_made_on_the_way_are_not_stored(function, written):
+    assert stored(groups_of(function, np.zeros((1000, 3), "f4"))) == [written]
+    check_compiled(function, np.random.default_rng().standard_normal((61, 3)).astype("f4"), tolerance=1e-3)
 
 
 def test_printing():

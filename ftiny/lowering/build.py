@@ -263,7 +263,8 @@ def _fold_stages(reader: GroupReader, group: Group) -> list[Stage]:
 def _fold_stage(reader: GroupReader, folded: Folded, number: int) -> Fold:
     eqn = reader.eqns[folded.number]
     if eqn.primitive.name == "contract":
-        return _contract_stage(reader, eqn, folded, number)
+        stage = _contract_stage(reader, eqn, folded, number)
+        return stage if reader.group.kind == "contract" else replace(stage, atom=None)
     rule = rule_of(eqn)
     names = [f"s{number}", f"s{number}_at"]
     states = tuple(Value(name, (), dtype, scope="register") for name, dtype in zip(names, rule.dtypes))

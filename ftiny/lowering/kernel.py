@@ -303,7 +303,7 @@ def check_kernel(kernel: Kernel) -> None:
             buffers.add(stmt.name)
             written.add(stmt.name)
         elif isinstance(stmt, Choose):
-            _require(buffers >= {b for row in stmt.rows for b in row}, kernel, f"{stmt.names} are not of its parameters")
+            _require(buffers >= {b for row in stmt.rows for b in row}, kernel, f"{stmt.names}: unknown arrays")
             written |= {n for n, b in zip(stmt.names, stmt.rows[0]) if b in written}
             buffers |= set(stmt.names)
         elif isinstance(stmt, WideLoad):

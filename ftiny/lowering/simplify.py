@@ -333,7 +333,10 @@ def _broadcast(builder: _Builder, inputs: Sequence[Atom], params: dict, aval: Av
 
 
 def _contract(builder: _Builder, inputs: Sequence[Atom], params: dict, aval: Aval) -> Atom | None:
-    """A transposed operand is the same operand with its axes named in another order."""
+    """An outer product is elementwise; a transposed operand is the same one with its axes named in another order."""
+    product = _outer(builder, inputs, params, aval)
+    if product is not None:
+        return product
     operands, arguments = list(params["spec"].operands), list(inputs)
     for k, atom in enumerate(inputs):
         inner = builder.made_by(atom, "transpose")
@@ -345,6 +348,24 @@ def _contract(builder: _Builder, inputs: Sequence[Atom], params: dict, aval: Ava
         return None
     spec = make_spec(operands, params["spec"].output, params["spec"].extent)
     return builder.apply("contract", *arguments, **{**params, "spec": spec})
+
+
+def _outer(builder: _Builder, inputs: Sequence[Atom], params: dict, aval: Aval) -> Atom | None:
+    """A contraction that folds nothing is a product of its operands, spread over the result."""
+    spec = params["spec"]
+    if spec.folded or spec.has_windows or any(a.aval.dtype != aval.dtype for a in inputs):
+        return None
+    if params["accumulate"] != aval.dtype:
+        return None
+    spread = []
+    for axes, atom in zip(spec.operands, inputs):
+        dims = [spec.output.index(axis.index) for axis in axes]
+        if len(set(dims)) < len(dims):
+            return None
+        order = sorted(range(len(dims)), key=dims.__getitem__)
+        turned = builder.apply("transpose", atom, permutation=tuple(order))
+        spread.append(builder.apply("broadcast", turned, shape=aval.shape, dims=tuple(sorted(dims))))
+    return builder.apply("mul", *spread)
 
 
 _RULES: dict[str, Rule] = {
