@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+import ftiny.numpy as fnp
 from ftiny import contraction, core, folds, primitives, structure
 from ftiny.core import Aval, Literal
 from ftiny.lowering.interpret import interpret
@@ -46,6 +47,15 @@ def names(function, *arrays) -> list[str]:
 ])
 def test_patterns(function, left):
     assert names(function, X) == left
+
+
+@pytest.mark.parametrize("spec", ["i,j->ij", "i,j->ji", "bi,bj->bij", "bi,bj->jbi", "ij,->ji"])
+def test_outer_products_are_elementwise(spec):
+    left, right = spec.split("->")[0].split(",")
+    shape = {"i": 3, "j": 4, "b": 2}
+    arrays = [np.arange(1, 1 + np.prod([shape[c] for c in part], dtype=int), dtype=np.float32).reshape(
+        [shape[c] for c in part]) for part in (left, right)]
+    assert "contract" not in names(lambda x, y: fnp.einsum(spec, x, y), *arrays)
 
 
 def test_a_scalar_beside_a_splat_is_spread_afterwards():

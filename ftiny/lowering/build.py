@@ -60,6 +60,7 @@ from ftiny.lowering.loops import (
     neutral,
     other_element,
     stage_roots,
+    state_element,
 )
 
 DEAR = frozenset({"exp", "exp2", "expm1", "log", "log1p", "log2", "sin", "cos", "tan", "tanh", "sinh", "cosh", "erf",
@@ -88,7 +89,7 @@ class GroupReader:
         self.arguments: dict[Var, Value] = {}
         self.definition = program.definition
         self._memory = program.memory
-        self._own = {p.var for p in group.kept}
+        self._own = {p.var for p in group.kept + (() if group.columns is None else group.columns.kept)}
         self.reader = Reader(program.definition, self._leaf)
 
     def _leaf(self, var: Var, index: Index) -> Expr | None:
@@ -123,7 +124,7 @@ class Program:
 def program_of(fused: Fused) -> Program:
     """The tables of a fused program."""
     memory = {v: -1 for v in fused.jaxpr.inputs}
-    memory.update((p.var, g.order) for g in fused.groups for p in g.outputs)
+    memory.update((p.var, g.order) for g in fused.groups for p in g.written)
     eqns = fused.jaxpr.eqns
     return Program(memory, {v: e for e in eqns for v in e.outputs}, {e: k for k, e in enumerate(eqns)})
 
@@ -141,6 +142,8 @@ def build(fused: Fused, group: Group, program: Program) -> tuple[Built, ...]:
         stages[-1] = replace(stages[-1], emit=tuple(_writes(reader, group.outputs)))
     else:
         stages += _output_maps(reader, group)
+    if group.columns is not None:
+        stages.append(_column_stage(reader, group.columns, group.grid))
     names = {value.name for value in reader.arguments.values()}
     stages = [unguarded_states(s, names) for s in stages if not isinstance(s, Map) or s.writes]
     values: list[Value] = []
@@ -178,14 +181,15 @@ def change_stage(stage: Stage, change: Callable[[Sequence[Expr]], tuple[Expr, ..
 
 def _finish(reader: GroupReader, group: Group, stages: Sequence[Stage], values: Sequence[Value]) -> Built:
     computed = {reader.numbers[eqn] for eqn in reader.reader.computed}
-    equations = tuple(sorted(computed | {f.number for f in group.folds}))
+    equations = tuple(sorted(computed | {f.number for f in group.all_folds}))
     arguments, variables = tuple(reader.arguments.values()), tuple(reader.arguments)
     nest = LoopNest(_name(reader, group), group.grid, arguments, tuple(values), tuple(stages), equations)
     return Built(nest, variables, _in_place(nest, variables))
 
 
 def _in_place(nest: LoopNest, variables: tuple[Var, ...]) -> tuple[tuple[Var, Var], ...]:
-    """Pairs of arguments of which one is read only where the other is written."""
+    """Pairs of arguments of which one is read only where the other is written (and not by a fold over the grid, which
+    comes last)."""
     written: dict[str, tuple[Expr, ...]] = {}
     for stage in nest.stages:
         written.update((w.value, w.index) for w in (stage.writes if isinstance(stage, Map) else stage.emit))
@@ -193,8 +197,10 @@ def _in_place(nest: LoopNest, variables: tuple[Var, ...]) -> tuple[tuple[Var, Va
     for node in loads(nest.roots()):
         read.setdefault(node.attr[0], set()).add(load_index(node))
     names = {a.name: v for a, v in zip(nest.arguments, variables)}
+    last = nest.stages[-1] if nest.stages else None
+    late = {n.attr[0] for n in loads(stage_roots(last))} if isinstance(last, Fold) and last.across else set()
     pairs = []
-    for source in names:
+    for source in names.keys() - late:
         places = read.get(source, set())
         pairs += [(names[source], names[target]) for target, index in written.items()
                   if target in names and source not in written and places == {index}
@@ -204,7 +210,7 @@ def _in_place(nest: LoopNest, variables: tuple[Var, ...]) -> tuple[tuple[Var, Va
 
 def _name(reader: GroupReader, group: Group) -> str:
     """What the kernel is called: its folds, the last operations before its outputs, and its extents."""
-    words = [_word(reader.eqns[f.number]) for f in group.folds]
+    words = [_word(reader.eqns[f.number]) for f in group.all_folds]
     for placed in group.outputs:
         eqn = reader.definition.get(placed.var)
         if eqn is not None and is_readable(eqn):
@@ -259,7 +265,8 @@ def _fold_stages(reader: GroupReader, group: Group) -> list[Stage]:
 def _fold_stage(reader: GroupReader, folded: Folded, number: int) -> Fold:
     eqn = reader.eqns[folded.number]
     if eqn.primitive.name == "contract":
-        return _contract_stage(reader, eqn, folded, number)
+        stage = _contract_stage(reader, eqn, folded, number)
+        return stage if reader.group.kind == "contract" else replace(stage, atom=None)
     rule = rule_of(eqn)
     names = [f"s{number}", f"s{number}_at"]
     states = tuple(Value(name, (), dtype, scope="register") for name, dtype in zip(names, rule.dtypes))
@@ -268,6 +275,28 @@ def _fold_stage(reader: GroupReader, folded: Folded, number: int) -> Fold:
     reader.states.update(zip(eqn.outputs, rule.results(now)))
     return Fold((), folded.over, states, rule.start, rule.step(now, element, offset), rule.combine(now, later),
                 reverse=eqn.params.get("reverse", False))
+
+
+def _column_stage(reader: GroupReader, columns: Group, grid: tuple[Axis, ...]) -> Fold:
+    """The fold over the grid that has a state for each column; what is computed of it is written at its end."""
+    axes = columns.grid
+    parts: list[tuple[Value, Expr, Expr, Expr]] = []
+    folds = {v: k for k, folded in enumerate(columns.folds) for v in reader.eqns[folded.number].outputs}
+    for placed in columns.kept:
+        number = folds.get(placed.var)
+        if number is None:
+            reader.element(placed.var, placed.index)
+            continue
+        folded = columns.folds[number]
+        eqn = reader.eqns[folded.number]
+        rule = rule_of(eqn)
+        state = Value(f"c{number}", tuple(a.extent for a in axes), rule.dtypes[0], scope="register")
+        now, later = state_element(state, axes), other_element(state, axes)
+        element, offset = _element(reader, eqn, folded, rule)
+        reader.states.update(zip(eqn.outputs, rule.results((now,))))
+        parts.append((state, rule.start[0], rule.step((now,), element, offset)[0], rule.combine((now,), (later,))[0]))
+    states, init, step, combine = (tuple(column) for column in zip(*parts))
+    return Fold(axes, grid, states, init, step, combine, tuple(_writes(reader, columns.outputs)), "second_kernel")
 
 
 def _element(reader: GroupReader, eqn: Eqn, folded: Folded, rule: Rule) -> tuple[Expr, Expr]:

@@ -21,6 +21,7 @@ from ftiny.lowering.device import Capabilities
 from ftiny.lowering.emit_c import emit
 from ftiny.lowering.equations import inside, numbered
 from ftiny.lowering.fuse import Fused, check_groups, fuse
+from ftiny.lowering.fuse_columns import join_columns
 from ftiny.lowering.loop_kernels import loop_kernel
 from ftiny.lowering.loop_programs import LOOPS, loop_program
 from ftiny.lowering.loops import LoopNest
@@ -29,7 +30,9 @@ from ftiny.lowering.plan_types import Graph, HostCall, KernelSource, Plan, neste
 from ftiny.lowering.profile import debug_level, log, record
 from ftiny.lowering.recurrence import recurrence
 from ftiny.lowering.schedule import Scheduled, schedule
+from ftiny.lowering.schedule_rows_and_columns import row_elements
 from ftiny.lowering.search import Search
+from ftiny.lowering.side_by_side import is_small, side_by_side
 from ftiny.lowering.simplify import simplify
 from ftiny.lowering.steps import step_builders
 
@@ -62,11 +65,13 @@ class Compiler:
     def plan(self, jaxpr: Jaxpr, donated: Iterable[int] = (), prefix: int = 0) -> Plan:
         """The plan of a simplified program; `prefix` is what equations.py numbers its equations with."""
         with self.clock("fuse"):
-            fused = fuse(jaxpr)
+            fused = join_columns(fuse(jaxpr), row_elements(self.capabilities))
             check_groups(fused)
         if debug_level() >= 3:
             log(3, str(fused))
         items = self._items(fused, prefix)
+        with self.clock("emit"):
+            items = side_by_side(items, self.capabilities.dialect, self.capabilities.parameter_bytes)
         bodies = {id(body): inside(numbered(prefix, number), k)
                   for number, eqn in enumerate(jaxpr.eqns) for k, body in enumerate(subprograms(eqn))}
         steps = step_builders(lambda body: self.plan(simplify(body).jaxpr, prefix=bodies[id(body)]))
@@ -81,8 +86,8 @@ class Compiler:
                 number = group.folds[0].number
                 items += self._step(group.kind, fused.jaxpr.eqns[number], number, prefix)
                 continue
-            if all(placed.var.aval.size == 0 for placed in group.outputs):
-                items.append(Kernels((), {f"a{k}": placed.var for k, placed in enumerate(group.outputs)}))
+            if all(placed.var.aval.size == 0 for placed in group.written):
+                items.append(Kernels((), {f"a{k}": placed.var for k, placed in enumerate(group.written)}))
                 continue
             with self.clock("build"):
                 built = build(fused, group, program)
@@ -113,9 +118,7 @@ class Compiler:
             with self.clock("emit"):
                 source = emit(made.kernel, capabilities.dialect)
             if fits((source,), capabilities):
-                log(5, source.text)
-                if self._emitted is not None:
-                    self._emitted(source)
+                self._tell((source,))
                 scratch = tuple((v.name, v.shape, v.dtype, False) for v in made.scratch)
                 return [Kernels((source,), made.variables, scratch)]
             capabilities = replace(capabilities, vector_width=capabilities.vector_width // 2)
@@ -139,18 +142,24 @@ class Compiler:
         named = tuple(replace(s, equations=equations) for s in sources)
         variables = dict(zip((a.name for a in built.nest.arguments), built.variables))
         scratch = tuple((v.name, v.shape, v.storage or v.dtype, v.name.endswith(".counter")) for v in scheduled.scratch)
-        return Kernels(named, variables, scratch, built.in_place)
+        kernels = tuple(replace(k, equations=equations) for k in scheduled.kernels)
+        item = Kernels(named, variables, scratch, built.in_place, kernels)
+        if not is_small(item):  # small ones are merged with others first
+            self._tell(sources)
+        return item
+
+    def _tell(self, sources: Iterable[KernelSource]) -> None:
+        """New texts, for the log and for the device's compiler."""
+        for source in sources:
+            log(5, source.text)
+            if self._emitted is not None:
+                self._emitted(source)
 
     def kernels(self, nest: LoopNest) -> tuple[tuple[KernelSource, ...], Scheduled]:
         """The sources of a nest's kernels, and how they were scheduled, with the choices that measuring found best."""
         ranks = table_of(self.capabilities).find(nest)[0] if self.search is None else self.search.best(nest)
         with choosing(ranks):
-            sources, scheduled = self.made_kernels(nest)
-        for source in sources:
-            log(5, source.text)
-            if self._emitted is not None:
-                self._emitted(source)
-        return sources, scheduled
+            return self.made_kernels(nest)
 
     def made_kernels(self, nest: LoopNest) -> tuple[tuple[KernelSource, ...], Scheduled]:
         """`kernels` with the choices of the cost models, or those of the `choosing` around it."""

@@ -47,7 +47,7 @@ class Capabilities:
     exchange registers (1 in OpenCL C); `shared_bytes` and `max_threads` are limits of one block; `host_memory`
     says that kernels and host share memory, so that host views cost nothing; `arch` names the machine code
     ('sm_90a'); `function_target` is the processor feature without which this OpenCL compiler inlines no builtins
-    (`opencl_probe.py`), if there is one.
+    (`opencl_probe.py`), if there is one; `parameter_bytes` is how much the parameters of a kernel may take.
     """
 
     dialect: str
@@ -62,6 +62,7 @@ class Capabilities:
     host_memory: bool = True
     arch: str = ""
     function_target: str = ""
+    parameter_bytes: int = 1024
 
 
 class Memory:

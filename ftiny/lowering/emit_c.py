@@ -41,6 +41,7 @@ from ftiny.lowering.kernel import (
     Atomic,
     Await,
     Barrier,
+    Choose,
     Comment,
     CopyAsync,
     CopyGroup,
@@ -199,6 +200,10 @@ class Dialect:
         """The head of a helper function."""
         raise NotImplementedError
 
+    def pointer(self, dtype: np.dtype, written: bool) -> str:
+        """The type of a pointer to global memory."""
+        raise NotImplementedError
+
     def array(self, stmt: DeclareArray, name: str) -> str:
         """Declaration of a private or shared array."""
         raise NotImplementedError
@@ -265,12 +270,18 @@ def emit_with(kernel: Kernel, dialect: Dialect) -> KernelSource:
     helpers = "\n".join(printer.helpers.values())
     parts = [helpers, f"{head} {{\n{body}\n}}"]
     return KernelSource(kernel.name, "\n".join(p for p in parts if p) + "\n", kernel.name, kernel.params,
-                        kernel.grid, kernel.block, _shared_bytes(kernel), kernel.flops, kernel.bytes,
+                        kernel.grid, kernel.block, shared_bytes(kernel), kernel.flops, kernel.bytes,
                         kernel.equations)
 
 
-def _shared_bytes(kernel: Kernel) -> int:
-    return sum(s.size * s.dtype.itemsize for s in kernel.body if isinstance(s, DeclareArray) and s.scope == "shared")
+def shared_bytes(kernel: Kernel) -> int:
+    """The shared memory of a kernel."""
+    return sum(shared_size(s) for s in kernel.body if isinstance(s, DeclareArray) and s.scope == "shared")
+
+
+def shared_size(stmt: DeclareArray) -> int:
+    """The bytes of a shared array; each starts at a multiple of 16."""
+    return -(-stmt.size * stmt.dtype.itemsize // 16) * 16
 
 
 class Printer:
@@ -301,6 +312,10 @@ class Printer:
         for stmt in walk(kernel.body):
             if isinstance(stmt, DeclareArray):
                 self.storage[stmt.name], self.spaces[stmt.name] = stmt.dtype, stmt.scope
+            elif isinstance(stmt, Choose):
+                for name, like in zip(stmt.names, stmt.rows[0]):
+                    self.storage[name], self.spaces[name] = self.storage[like], "global"
+                    self.written |= {name} if like in self.written else set()
             elif isinstance(stmt, Assign):
                 self.mutable.add(stmt.name)
             self.mutable.update(stored_names(stmt))
@@ -364,6 +379,8 @@ class Printer:
             case Publish() | Await():
                 self.dialect.hand_over(self, stmt)
                 self.forget(self.mutable & set(self.storage))
+            case Choose():
+                self._choose(stmt)
             case WideLoad():
                 self.dialect.wide_load(self, stmt)
             case WideStore():
@@ -419,6 +436,16 @@ class Printer:
         self._nested(body)
         self.line("}")
         self.forget(changed)
+
+    def _choose(self, stmt: Choose) -> None:
+        for name in stmt.names:
+            self.line(f"{self.dialect.pointer(self.storage[name], name in self.written)} {self.name(name)};")
+        self.line(f"switch ({bare(self.text(stmt.which))}) {{")
+        for number, row in enumerate(stmt.rows):
+            case = f"case {number}:" if number < len(stmt.rows) - 1 else "default:"
+            chosen = " ".join(f"{self.name(n)} = {self.name(b)};" for n, b in zip(stmt.names, row))
+            self.line(f"{case} {chosen} break;")
+        self.line("}")
 
     def _store(self, stmt: Store) -> None:
         storage = self.storage[stmt.buffer]

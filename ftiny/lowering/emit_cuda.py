@@ -27,6 +27,8 @@ from ftiny.lowering.emit_c import (
     emit_with,
     float_text,
     is_special,
+    shared_bytes,
+    shared_size,
     short_name,
 )
 from ftiny.lowering.emit_cuda_lanes import scalarise
@@ -50,6 +52,7 @@ from ftiny.lowering.plan_types import KernelSource
 
 _TYPES = {"i1": "signed char", "i2": "short", "i4": "int", "i8": "long long", "u1": "unsigned char",
           "u2": "unsigned short", "u4": "unsigned int", "u8": "unsigned long long", "f4": "float", "f8": "double"}
+STATIC_SHARED = 48 << 10
 _SUFFIX = {"i8": "LL", "u4": "u", "u8": "ULL"}
 _SPECIAL = {F32: {"inf": "__int_as_float(0x7f800000)", "-inf": "__int_as_float(0xff800000)",
                   "nan": "__int_as_float(0x7fc00000)"},
@@ -83,20 +86,14 @@ void multiply_{kind}(float* s, const unsigned int* a, const unsigned int* b) {{
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }}"""
 
-STATIC_SHARED = 48 << 10  # bytes of shared memory that need no permission
-
 
 class Cuda(Dialect):
     """CUDA C++ for NVRTC; expressions have one lane by the time this prints them."""
 
     name = "CUDA"
 
-    def __init__(self, kernel: Kernel) -> None:
-        """Shared arrays that take more than what a kernel may declare lie in one dynamic array, side by side."""
-        shared = [s for s in kernel.body if isinstance(s, DeclareArray) and s.scope == "shared"]
-        sizes = [-(-s.size * s.dtype.itemsize // 16) * 16 for s in shared]
-        starts = [sum(sizes[:number]) for number in range(len(sizes))]
-        self.places = dict(zip((s.name for s in shared), starts)) if sum(sizes) > STATIC_SHARED else {}
+    def __init__(self, dynamic: bool = False) -> None:
+        self.dynamic, self.used = dynamic, 0
 
     def type_name(self, kind: np.dtype, lanes: int) -> str:
         base = "bool" if kind == BOOL else _TYPES[f"{kind.kind}{kind.itemsize}"]
@@ -183,12 +180,16 @@ class Cuda(Dialect):
         return f"static __device__ __forceinline__ {result} {name}({params})"
 
     def array(self, stmt: DeclareArray, name: str) -> str:
-        if stmt.name in self.places:
-            kind, place = self.storage_name(stmt.dtype), self.places[stmt.name]
-            head = "extern __shared__ __align__(16) unsigned char shared_memory[];\n    " if place == 0 else ""
-            return f"{head}{kind}* const {name} = ({kind}*)(shared_memory + {place});"
-        space = "__shared__ __align__(16) " if stmt.scope == "shared" else ""
-        return f"{space}{self.storage_name(stmt.dtype)} {name}[{stmt.size}];"
+        storage = self.storage_name(stmt.dtype)
+        if stmt.scope != "shared" or not self.dynamic:
+            space = "__shared__ __align__(16) " if stmt.scope == "shared" else ""
+            return f"{space}{storage} {name}[{stmt.size}];"
+        first = "" if self.used else "extern __shared__ __align__(16) unsigned char shared_memory[];\n    "
+        start, self.used = self.used, self.used + shared_size(stmt)
+        return f"{first}{storage}* const {name} = ({storage}*)(shared_memory + {start});"
+
+    def pointer(self, dtype: np.dtype, written: bool) -> str:
+        return f"{'' if written else 'const '}{self.storage_name(dtype)}* __restrict__"
 
     def signature(self, kernel: Kernel, printer: Printer) -> str:
         params = []
@@ -196,8 +197,7 @@ class Cuda(Dialect):
             if p.kind == "scalar":
                 params.append(f"const {self.type_name(p.dtype, 1)} {printer.name(p.name)}")
             else:
-                const = "" if p.written else "const "
-                params.append(f"{const}{self.storage_name(p.dtype)}* __restrict__ {printer.name(p.name)}")
+                params.append(f"{self.pointer(p.dtype, p.written)} {printer.name(p.name)}")
         threads = kernel.block[0] * kernel.block[1] * kernel.block[2]
         return f'extern "C" __global__ void __launch_bounds__({threads})\n{kernel.name}({", ".join(params)})'
 
@@ -355,8 +355,7 @@ class Cuda(Dialect):
 
 
 def emit(kernel: Kernel) -> KernelSource:
-    """The CUDA C++ source of a kernel."""
-    kernel = scalarise(kernel)
-    return emit_with(kernel, Cuda(kernel))
+    """The CUDA C++ source of a kernel. More shared memory than every kernel may have is asked for at the launch."""
+    return emit_with(scalarise(kernel), Cuda(dynamic=shared_bytes(kernel) > STATIC_SHARED))
 
 

@@ -28,6 +28,7 @@ from ftiny.lowering.index import coefficient, multiple_of, simplify
 from ftiny.lowering.kernel import (
     WIDE_BYTES,
     Assign,
+    Choose,
     Declare,
     DeclareArray,
     For,
@@ -63,6 +64,10 @@ class _Scalariser:
         # Private arrays start wherever the compiler puts them.
         self.aligned = {p.name for p in kernel.params if p.kind == "pointer" and p.aligned}
         self.aligned |= {s.name for s in walk(kernel.body) if isinstance(s, DeclareArray) and s.scope == "shared"}
+        for stmt in (s for s in walk(kernel.body) if isinstance(s, Choose)):
+            for k, name in enumerate(stmt.names):
+                self.storage[name] = self.storage[stmt.rows[0][k]]
+                self.aligned |= {name} if all(row[k] in self.aligned for row in stmt.rows) else set()
         self.count = 0
 
     def block(self, body: tuple[Stmt, ...]) -> list[Stmt]:

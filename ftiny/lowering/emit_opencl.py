@@ -162,14 +162,16 @@ class OpenCL(Dialect):
         space = "__local " if stmt.scope == "shared" else ""
         return f"{space}{self.storage_name(stmt.dtype)} {name}[{stmt.size}];"
 
+    def pointer(self, dtype: np.dtype, written: bool) -> str:
+        return f"__global {'' if written else 'const '}{self.storage_name(dtype)}* restrict"
+
     def signature(self, kernel: Kernel, printer: Printer) -> str:
         params = []
         for p in kernel.params:
             if p.kind == "scalar":
                 params.append(f"const {self.type_name(p.dtype, 1)} {printer.name(p.name)}")
             else:
-                const = "" if p.written else "const "
-                params.append(f"__global {const}{self.storage_name(p.dtype)}* restrict {printer.name(p.name)}")
+                params.append(f"{self.pointer(p.dtype, p.written)} {printer.name(p.name)}")
         block = ", ".join(map(str, kernel.block))
         return (f"__kernel __attribute__((reqd_work_group_size({block})))\n"
                 f"void {kernel.name}({', '.join(params)})")

@@ -46,6 +46,7 @@ from ftiny.lowering.loops import apply_op, neutral
 
 OPS = {"sum": "add", "prod": "mul", "min": "minimum", "max": "maximum", "and": "and", "or": "or", "xor": "xor"}
 UNROLLED = 16   # windowed folds of at most so many points are written out, and fuse like elementwise operations
+SHORT = 4       # and folds of so many elements, where the operand is spread out and lies in no memory
 OFFSET = np.dtype(np.int32)
 
 States = tuple[Expr, ...]
@@ -200,11 +201,19 @@ def _equal(x: Expr, y: Expr) -> Expr:
 
 
 def is_unrolled(eqn: Eqn) -> bool:
-    """Whether a fold is so small that it is an index -> value function: a pooling window, its gradient, patches."""
+    """Whether a fold is so small that it can be an index -> value function: a pooling window, its gradient, patches, a
+    short sum."""
     if eqn.primitive.name not in ("reduce", "reduce_with_offset"):
         return False
     spec = eqn.params["spec"]
-    return spec.has_windows and prod(fold_extents(spec)) <= UNROLLED
+    return prod(fold_extents(spec)) <= UNROLLED if spec.has_windows else is_short(eqn)
+
+
+def is_short(eqn: Eqn) -> bool:
+    """Whether an equation folds a few whole elements, such as the coordinates of a point."""
+    if eqn.primitive.name != "reduce" or eqn.params["op"] not in OPS:
+        return False
+    return not eqn.params["spec"].has_windows and 0 < prod(fold_extents(eqn.params["spec"])) <= SHORT
 
 
 def unrolled_size(eqn: Eqn) -> int:

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from math import prod
 
-from ftiny.contraction import Spec, axis_indices
+from ftiny.contraction import Direct, Spec, axis_indices
 from ftiny.core import Anchor, Atom, Eqn, Jaxpr, Literal, Var
 from ftiny.dtypes import COMPLEX, short_name
 from ftiny.lowering.access import (
@@ -39,7 +39,7 @@ from ftiny.lowering.access import (
 )
 from ftiny.lowering.expr import Axis, Expr, axes_of, load, loads, show
 from ftiny.lowering.expr import axis as axis_expr
-from ftiny.lowering.fold_rules import fold_extents, fold_points, operand_point, split_window
+from ftiny.lowering.fold_rules import fold_extents, fold_points, is_short, operand_point, split_window
 from ftiny.lowering.index import flatten, simplify, unflatten
 
 KERNELS = ("map", "fold", "contract", "cumulate", "scatter", "sort")
@@ -89,7 +89,8 @@ class Folded:
 @dataclass(frozen=True, eq=False)
 class Group:
     """One kernel or step; see the module docstring. `kept` are values it computes at one point only, fold results
-    among them; `outputs` is the part of them that is written to memory."""
+    among them; `outputs` is the part of them that is written to memory. `columns` are folds over the grid itself, with
+    what is computed from them, at the axes along the rows (fuse_columns.py)."""
 
     kind: str
     grid: tuple[Axis, ...]
@@ -97,6 +98,17 @@ class Group:
     kept: tuple[Placed, ...]
     outputs: tuple[Placed, ...]
     order: int = 0
+    columns: Group | None = None
+
+    @property
+    def written(self) -> tuple[Placed, ...]:
+        """All that is written to memory."""
+        return self.outputs + (() if self.columns is None else self.columns.outputs)
+
+    @property
+    def all_folds(self) -> tuple[Folded, ...]:
+        """The anchors along the rows and along the columns."""
+        return self.folds + (() if self.columns is None else self.columns.folds)
 
     @property
     def is_kernel(self) -> bool:
@@ -233,7 +245,7 @@ class _Fuser:
         self.cost: dict[Var, float] = {}
         self.results = {a for a in jaxpr.outputs if isinstance(a, Var)}
         self._by_order: dict[int, _Open] = {}
-        self._maps: dict[tuple[bool, int], _Open] = {}
+        self._maps: dict[tuple[bool, int, Var], _Open] = {}
         self._siblings: dict[tuple, _Open] = {}
         self._depth: dict[Var, int] = {}
         self._read_by: dict[Var, _Open] = {}
@@ -248,7 +260,7 @@ class _Fuser:
         """Take the next equation in."""
         for var in eqn.outputs:
             self._names[var] = f"v{len(self._names)}"
-        if is_readable(eqn):
+        if is_readable(eqn) and not (is_short(eqn) and self._lies_as_it_is(eqn.inputs[0])):
             self._add_readable(eqn)
         else:
             self._add_anchor(number, eqn)
@@ -274,9 +286,18 @@ class _Fuser:
             if (dear or depth > _DEEPEST) and not self._natural(var, None, write=False):
                 self._keep_in_new_map(var)
 
+    def _lies_as_it_is(self, operand: Atom) -> bool:
+        """Whether an operand is hardly larger than the arrays it is made of. A short fold of it stays a fold, which
+        shares its pass with others; one of a larger operand (all pairs of points) is written out and fuses on."""
+        if isinstance(operand, Literal) or self._is_leaf(operand):
+            return True
+        return operand.aval.size < 2 * sum(s.aval.size for s in self._sources(operand)) or self.cost[operand] > _CHEAP
+
     def _add_anchor(self, number: int, eqn: Eqn) -> None:
         kind = anchor_kind(eqn)
         if kind == "fold":
+            self._add_fold(number, eqn)
+        elif kind == "contract" and self._is_made_on_the_way(eqn):
             self._add_fold(number, eqn)
         elif kind == "contract":
             self._add_contract(number, eqn)
@@ -290,18 +311,32 @@ class _Fuser:
 
     # ---- anchors
 
+    def _is_made_on_the_way(self, eqn: Eqn) -> bool:
+        """Whether a contraction is a matrix times a vector, and the matrix is made by equations that it can compute
+        itself: every element is used once, so it need not be stored."""
+        main = matrix_of(eqn.params["spec"])
+        atom = None if main is None else eqn.inputs[main]
+        while isinstance(atom, Var) and not self._is_leaf(atom):
+            made_by = self.definition[atom]
+            if made_by.primitive.name not in STRUCTURAL or len(made_by.inputs) != 1:
+                return self._uses[eqn.inputs[main or 0]] == 1
+            atom = made_by.inputs[0]
+        return False
+
     def _add_fold(self, number: int, eqn: Eqn) -> None:
-        operand, spec = eqn.inputs[0], eqn.params["spec"]
+        """A reduction, or a matrix times a vector: `operand` is what has an element for each step."""
+        spec = eqn.params["spec"]
+        operand = eqn.inputs[matrix_of(spec) or 0]
         extents = fold_extents(spec)
         key = (spec.output_shape, extents)
-        natural = self._by_order.get(self._order(operand))
+        natural = self._by_order.get(max(map(self._order, eqn.inputs)))
         for group in dict.fromkeys((natural, self._siblings.get(key))):
             if group is not None and group.kind == "fold" and group.grid_shape == spec.output_shape:
                 if self._join_fold(group, number, eqn, extents):
                     return
         if not _rows_suffice(spec.output_shape, extents, _reads_rows(spec)):
             self._store_shared(operand)
-        self._prepare(None, [operand], prod(spec.output_shape) * prod(extents))
+        self._prepare(None, eqn.inputs, prod(spec.output_shape) * prod(extents))
         group = self._open("fold", grid_axes(spec.output_shape))
         self._siblings[key] = group
         if not self._join_fold(group, number, eqn, extents):
@@ -321,15 +356,15 @@ class _Fuser:
                 stack.extend(eqn.inputs)
 
     def _join_fold(self, group: _Open, number: int, eqn: Eqn, extents: tuple[int, ...]) -> bool:
-        operand, spec = eqn.inputs[0], eqn.params["spec"]
-        first = not group.folds
+        spec, main, first = eqn.params["spec"], matrix_of(eqn.params["spec"]) or 0, not group.folds
         over = group.local_axes(extents)
         kept = axis_index(group.grid)
         points = fold_points(spec, kept, [axis_expr(a) for a in over[: len(extents)]])
-        index, _ = operand_point(spec.operands[0], points, operand.aval.shape)
+        indices = [operand_point(o, points, a.aval.shape)[0] for o, a in zip(spec.operands, eqn.inputs)]
+        operand, index = eqn.inputs[main], indices[main]
         if not first and not self._worth_joining(group, operand, index, extents, over):
             return False
-        if not self._readable_at(group, operand, index):
+        if not all(self._readable_at(group, a, i) for a, i in zip(eqn.inputs, indices)):
             return False
         if not first and self._order(operand) < group.order and not self._shares(group, operand, index, spec, extents):
             return False
@@ -338,7 +373,7 @@ class _Fuser:
         group.folded_names.append({node.attr[0] for node in loads((group.reader.element(operand, index),))})
         if not spec.has_windows:
             group.add_template(operand.aval.shape, index)
-        self._prepare(group, [operand], prod(spec.output_shape) * prod(extents))
+        self._prepare(group, eqn.inputs, prod(spec.output_shape) * prod(extents))
         self._own(group, eqn.outputs, kept)
         return True
 
@@ -428,19 +463,27 @@ class _Fuser:
         return True
 
     def _natural(self, var: Var, before: _Open | None, write: bool) -> bool:
-        """Place `var` in the last group that it depends on, or in a later one that maps the same points."""
-        early = self.order[var] < _MAIN
-        for group in (self._by_order.get(self.order[var]), self._maps.get((early, var.aval.size))):
+        """Place `var` in the last group that it depends on, or in a later one that maps the same points and reads some
+        of the same arrays. Kernels that only happen to be as large are merged afterwards (side_by_side.py)."""
+        early, size, sources = self.order[var] < _MAIN, var.aval.size, self._sources(var)
+        natural = self._by_order.get(self.order[var])
+        for group in dict.fromkeys((natural, *(self._maps.get((early, size, source)) for source in sources))):
             if group is not None and group.order >= self.order[var] and (before is None or group.order < before.order):
                 if self._place(group, var, write):
+                    self._remember(group, size, sources)
                     return True
         return False
+
+    def _remember(self, group: _Open, size: int, sources: Iterable[Var]) -> None:
+        """A group that maps `size` points reads these arrays: others that do may join it."""
+        if group.kind == "map":
+            self._maps.update(((group.order < _MAIN, size, source), group) for source in sources)
 
     def _keep_in_new_map(self, var: Var) -> None:
         self._prepare(None, self.definition[var].inputs, var.aval.size)
         early = self.order[var] < _MAIN
         group = self._open("map", grid_axes(self._finest_shape(var)), early)
-        self._maps[(early, var.aval.size)] = group
+        self._remember(group, var.aval.size, self._sources(var))
         if not self._place(group, var, write=False):
             raise FusionError(f"{self.definition[var].primitive} cannot be computed by a group of its own")
 
@@ -475,6 +518,17 @@ class _Fuser:
                     self._write(var)
                 return True
         return False
+
+    def _sources(self, var: Var) -> list[Var]:
+        """The arrays that `var` is computed from, the nearest ones if it is a long way; for a number also numbers."""
+        queue: list[Var] = [var]
+        found: list[Var] = []
+        few = not var.aval.shape
+        for atom in queue:
+            for source in self.definition[atom].inputs if len(queue) <= _DEEPEST else ():
+                if isinstance(source, Var) and (few or source.aval.shape) and source not in (*found, *queue):
+                    (found if self._is_leaf(source) else queue).append(source)
+        return found
 
     def _may_hold(self, group: _Open, index: Index) -> bool:
         """Whether the group has enough workers to compute a value at `index`, which may run along its local axes."""
@@ -659,7 +713,10 @@ def _operands_of_contractions(jaxpr: Jaxpr) -> set[Var]:
     definition = {v: e for e in jaxpr.eqns for v in e.outputs}
     found: set[Var] = set()
     for eqn in jaxpr.eqns:
-        for atom in eqn.inputs if eqn.primitive.name == "contract" else ():
+        main = matrix_of(eqn.params["spec"]) if eqn.primitive.name == "contract" else None
+        for number, atom in enumerate(eqn.inputs if eqn.primitive.name == "contract" else ()):
+            if number == main:
+                continue
             while atom in definition and definition[atom].primitive.name in STRUCTURAL:
                 if len(definition[atom].inputs) != 1:
                     break
@@ -667,6 +724,20 @@ def _operands_of_contractions(jaxpr: Jaxpr) -> set[Var]:
             if isinstance(atom, Var):
                 found.add(atom)
     return found
+
+
+def matrix_of(spec: Spec) -> int | None:
+    """Which operand of a contraction is a matrix whose elements are each used once, with a much smaller vector; None if
+    it is another kind of contraction, or no contraction."""
+    if len(spec.operands) != 2 or spec.has_windows or not spec.folded:
+        return None
+    every = len(spec.output) + len(spec.folded)
+    for number, axes in enumerate(spec.operands):
+        vector = spec.operands[1 - number]
+        if len(axes) == every and 8 * prod(spec.extent[a.index] for a in vector if isinstance(a, Direct)) <= prod(
+                spec.extent[a.index] for a in axes if isinstance(a, Direct)):
+            return number
+    return None
 
 
 def _rows_suffice(grid: tuple[int, ...], extents: tuple[int, ...], contiguous: bool) -> bool:
@@ -697,11 +768,11 @@ def check_groups(fused: Fused) -> None:
     definition = {v: e for e in jaxpr.eqns for v in e.outputs}
     written: dict[Var, int] = {v: -1 for v in jaxpr.inputs}
     for number, group in enumerate(fused.groups):
-        for placed in group.outputs:
+        for placed in group.written:
             if placed.var in written:
                 raise FusionError(f"group {number}: a value is written twice")
             written[placed.var] = number
-    anchors = [f.number for g in fused.groups for f in g.folds]
+    anchors = [f.number for g in fused.groups for f in g.all_folds]
     if len(set(anchors)) != len(anchors):
         raise FusionError("an equation is the anchor of two groups")
     for number, group in enumerate(fused.groups):
@@ -712,9 +783,9 @@ def check_groups(fused: Fused) -> None:
 
 
 def _check_group(number: int, group: Group, fused: Fused, definition: dict[Var, Eqn], written: dict[Var, int]) -> None:
-    own = {v for f in group.folds for v in fused.jaxpr.eqns[f.number].outputs}
-    stack: list[Atom] = [p.var for p in group.outputs if p.var not in own]
-    stack += [a for f in group.folds for a in fused.jaxpr.eqns[f.number].inputs]
+    own = {v for f in group.all_folds for v in fused.jaxpr.eqns[f.number].outputs}
+    stack: list[Atom] = [p.var for p in group.written if p.var not in own]
+    stack += [a for f in group.all_folds for a in fused.jaxpr.eqns[f.number].inputs]
     seen: set[Var] = set()
     while stack:
         var = stack.pop()
@@ -733,4 +804,5 @@ def _show_group(number: int, group: Group, jaxpr: Jaxpr) -> str:
     outputs = ", ".join(f"{short_name(p.var.aval.dtype)}[{','.join(map(str, p.var.aval.shape))}] at "
                         f"[{', '.join(map(show, p.index))}]" for p in group.outputs)
     grid = f" grid({', '.join(map(str, group.grid))})" if group.grid else ""
-    return f"group {number} {group.kind}{grid}{f' folds({folds})' if folds else ''} -> {outputs}"
+    text = f"group {number} {group.kind}{grid}{f' folds({folds})' if folds else ''} -> {outputs}"
+    return text if group.columns is None else f"{text} with columns: {_show_group(number, group.columns, jaxpr)}"

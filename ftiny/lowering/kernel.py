@@ -168,6 +168,15 @@ class Comment:
 
 
 @dataclass(frozen=True)
+class Choose:
+    """Makes `names` buffers: those of rows[which], which are parameters of the same types in every row."""
+
+    names: tuple[str, ...]
+    which: Expr
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
 class WideLoad:
     """Declares `names` as consecutive elements from one aligned access of buffer at `offset` (CUDA: made by
     emit_cuda_lanes.py, not by schedules)."""
@@ -233,8 +242,8 @@ class MatrixMultiply:
     right: tuple[str, int]
 
 
-Stmt = (Declare | DeclareArray | Assign | Store | Atomic | For | If | Repeat | Leave | Barrier | Publish | Await
-        | Comment | WideLoad | WideStore | CopyAsync | CopyGroup | LoadMatrix | MatrixMultiply)
+Stmt = (Declare | DeclareArray | Assign | Store | Atomic | For | If | Repeat | Leave | Barrier | Choose | Publish
+        | Await | Comment | WideLoad | WideStore | CopyAsync | CopyGroup | LoadMatrix | MatrixMultiply)
 # What memory changes at; Await, since another block wrote there.
 Writing = Store | Atomic | Publish | Await | WideStore | CopyAsync
 
@@ -341,6 +350,8 @@ def stmt_exprs(stmt: Stmt) -> tuple[Expr, ...]:
             return tuple(e for e in (stmt.start, stmt.stop) if e is not None)
         case If() | Leave():
             return (stmt.condition,)
+        case Choose():
+            return (stmt.which,)
     return ()
 
 
@@ -410,6 +421,10 @@ def check_kernel(kernel: Kernel) -> None:
             _require(stmt.name not in buffers, kernel, f"array {stmt.name} is declared twice")
             buffers.add(stmt.name)
             written.add(stmt.name)
+        elif isinstance(stmt, Choose):
+            _require(buffers >= {b for row in stmt.rows for b in row}, kernel, f"{stmt.names}: unknown arrays")
+            written |= {n for n, b in zip(stmt.names, stmt.rows[0]) if b in written}
+            buffers |= set(stmt.names)
         elif isinstance(stmt, WideLoad):
             variables |= set(stmt.names)
         elif isinstance(stmt, Assign):
@@ -490,4 +505,7 @@ def _show_body(body: tuple[Stmt, ...], depth: int) -> list[str]:
                 lines.append(f"{pad}{sums} += {left} @ {right} in {stmt.kind}")
             case Comment():
                 lines.append(f"{pad}# {stmt.text}")
+            case Choose():
+                rows = "; ".join(", ".join(row) for row in stmt.rows)
+                lines.append(f"{pad}{', '.join(stmt.names)} = ({rows})[{show(stmt.which)}]")
     return lines

@@ -26,6 +26,7 @@ import numpy as np
 
 from ftiny.core import Atom, Aval, Eqn, Jaxpr, Literal, Var
 from ftiny.lowering.equations import numbered
+from ftiny.lowering.kernel import Kernel
 from ftiny.lowering.plan_types import (
     ALIGNMENT,
     Arena,
@@ -52,13 +53,14 @@ class Kernels:
 
     `variables` maps an argument's name to its variable (a user's kernel may read a literal); `scratch` are arrays
     (name, shape, dtype, zeroed) that live as long as these kernels run; `in_place` are pairs (read, written) of
-    variables that may share memory.
+    variables that may share memory; `kernels` are what the sources print, where this compiler made them.
     """
 
     sources: tuple[KernelSource, ...]
     variables: Mapping[str, Atom]
     scratch: tuple[tuple[str, tuple[int, ...], np.dtype, bool], ...] = ()
     in_place: tuple[tuple[Var, Var], ...] = ()
+    kernels: tuple[Kernel, ...] = ()
 
     @property
     def reads(self) -> list[Var]:

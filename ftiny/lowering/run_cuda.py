@@ -139,6 +139,7 @@ class CudaDevice(Device):
             compute_units=self._attribute("MULTIPROCESSOR_COUNT"),
             host_memory=False,
             arch=f"sm_{major}{minor}{'a' if (major, minor) == (9, 0) else ''}",
+            parameter_bytes=4096,
         )
 
     def _attribute(self, name: str) -> int:

@@ -173,6 +173,7 @@ class OpenCLDevice(Device):
             host_memory=probed.host_pointers,
             arch=handle.name.strip(),
             function_target=probed.function_target,
+            parameter_bytes=handle.max_parameter_size,
         )
 
     @cached_property

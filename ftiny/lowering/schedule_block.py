@@ -23,13 +23,14 @@ from ftiny.lowering.expr import Axis, compare, const, load_index, loads, minimum
 from ftiny.lowering.expr import axis as axis_expr
 from ftiny.lowering.index import coefficient, simplify, unflatten
 from ftiny.lowering.kernel import WIDE_BYTES, Barrier, DeclareArray, Stmt, group, local
-from ftiny.lowering.loops import Fold, LoopNest, Map, Stage, stage_roots, writes_of
+from ftiny.lowering.loops import Fold, LoopNest, Map, Stage, Value, stage_roots, writes_of
 from ftiny.lowering.schedule import aligned
 from ftiny.lowering.schedule_block_body import BlockBody, Layout, inner_axis
 from ftiny.lowering.schedule_body import Converter, Names, Place, pays
 from ftiny.lowering.schedule_generic import Context, Worker, finish_kernel, live_states, nest_names
 from ftiny.lowering.schedule_merge import offsets_and_values, plain_places
 from ftiny.lowering.schedule_on_chip import OnChip, on_chip
+from ftiny.lowering.schedule_staged import in_shared
 
 MIN_ROW = 16
 SECTOR = 32  # the bytes that memory hands out at least
@@ -46,7 +47,14 @@ def schedule_block(context: Context, stages: tuple[Stage, ...]) -> bool:
     chip = on_chip(context, stages, lanes)
     if chip is None:
         row = max(_row(s) for s in stages)
-        _build(context, stages, Layout(_looped_threads(context, row, lanes, points), 1, lanes))
+        staged = in_shared(context, stages)
+        if staged is None:
+            _build(context, stages, Layout(_looped_threads(context, row, lanes, points), 1, lanes))
+            return True
+        copies, stages = staged
+        nest = replace(context.nest, values=(*context.nest.values, *copies), stages=stages)
+        context = Context(nest, context.capabilities, context.scratch, context.kernels)
+        _build(context, stages, Layout(min(1024, context.capabilities.max_threads), 1, lanes), copies=copies)
         return True
     nest = replace(context.nest, values=(*context.nest.values, *chip.loaded), stages=chip.stages)
     context = Context(nest, context.capabilities, context.scratch, context.kernels)
@@ -171,14 +179,16 @@ def _rows_per_block(context: Context, threads: int, points: int) -> int:
 # ------------------------------------------------------------------------------------- building
 
 
-def _build(context: Context, stages: tuple[Stage, ...], layout: Layout, chip: OnChip | None = None) -> None:
+def _build(context: Context, stages: tuple[Stage, ...], layout: Layout, chip: OnChip | None = None,
+           copies: tuple[Value, ...] = ()) -> None:
     worker = Worker(context, context.nest.grid)
-    finish_kernel(context, block_statements(context, stages, worker, layout, chip), worker, stages)
+    finish_kernel(context, block_statements(context, stages, worker, layout, chip, copies), worker, stages)
 
 
 def block_statements(context: Context, stages: tuple[Stage, ...], worker: Worker, layout: Layout,
-                     chip: OnChip | None = None) -> list[Stmt]:
-    """The statements of blocks that lie over rows as `layout` says; the worker becomes one of such a block."""
+                     chip: OnChip | None = None, copies: tuple[Value, ...] = ()) -> list[Stmt]:
+    """The statements of blocks that lie over rows as `layout` says; the worker becomes one of such a block. `copies`
+    are what lies in shared memory beyond its ordinary room."""
     nest = context.nest
     # Blocks of rows, whatever the generic worker would have done.
     points, rows = worker.points, layout.rows
@@ -192,8 +202,9 @@ def block_statements(context: Context, stages: tuple[Stage, ...], worker: Worker
     axes = unflatten(worker.number, nest.grid) if nest.grid else {}
     names = nest_names(nest, stages)
     arrays: list[Stmt] = []
-    places = _places(context, stages, names, worker, arrays, chip)
+    places = _places(context, stages, names, worker, arrays, chip, copies)
     body = BlockBody(nest, Converter(places, axes), names, layout, context.capabilities.warp, chip, guard)
+    body.in_flight *= 4 if copies and layout.lanes == 1 else 1  # few blocks, and 4 bytes an access
     statements: list[Stmt] = []
     for position, stage in enumerate(stages):
         statements += body.stage(stage)
@@ -203,7 +214,7 @@ def block_statements(context: Context, stages: tuple[Stage, ...], worker: Worker
 
 
 def _places(context: Context, stages: Iterable[Stage], names: Names, worker: Worker, arrays: list[Stmt],
-            chip: OnChip | None) -> dict:
+            chip: OnChip | None, copies: tuple[Value, ...]) -> dict:
     """Arguments as parameters, scalars in variables, rows on chip in registers; other arrays of the point in
     shared memory, in scratch when they do not fit."""
     places: dict[str, Place] = {}
@@ -222,8 +233,8 @@ def _places(context: Context, stages: Iterable[Stage], names: Names, worker: Wor
             places[value.name] = Place("buffer", name, (chip.slot.extent,))
         elif value.name not in own:
             places[value.name] = Place("variable", value.name)  # an array state: a variable per kept point
-        elif size <= room:
-            room -= size
+        elif size <= room or value in copies:
+            room -= 0 if value in copies else size
             name = names.fresh(value.name)
             arrays.append(DeclareArray(name, value.memory, math.prod(value.shape), "shared"))
             places[value.name] = Place("buffer", name, value.shape)

@@ -87,6 +87,7 @@ class Context:
 def schedule_phases(nest: LoopNest, phases: Iterable[Phase], capabilities: Any) -> Scheduled:
     """Kernels for all phases in order."""
     from ftiny.lowering.schedule_across import fold_across
+    from ftiny.lowering.schedule_rows_and_columns import schedule_rows_and_columns
 
     context = Context(nest, capabilities)
     for value in nest.values:
@@ -95,7 +96,7 @@ def schedule_phases(nest: LoopNest, phases: Iterable[Phase], capabilities: Any) 
     for phase in phases:
         if phase.fold is None:
             points_kernel(context, phase.stages)
-        else:
+        elif not schedule_rows_and_columns(context, phase.stages, phase.fold):
             fold_across(context, phase.stages, phase.fold)
     return Scheduled(tuple(context.kernels), tuple(context.scratch))
 

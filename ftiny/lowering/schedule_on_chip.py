@@ -43,7 +43,7 @@ class OnChip:
 
 def on_chip(context: Context, stages: tuple[Stage, ...], lanes: int) -> OnChip | None:
     """The stages with their rows in registers, or None."""
-    nest, inner = context.nest, _common_axis(stages)
+    nest, inner = context.nest, common_axis(stages)
     if inner is None:
         return None
     own = {v.name for v in nest.values if v.scope in ("register", "shared") and v.shape}
@@ -53,11 +53,11 @@ def on_chip(context: Context, stages: tuple[Stage, ...], lanes: int) -> OnChip |
     turns = -(-inner.extent // (threads * lanes))
     slot = Axis(SLOT, turns * lanes)
     room = MOST_BYTES - slot.extent * sum(nest.value(name).memory.itemsize for name in own)
-    repeated = _repeated_loads(nest, stages, inner)
+    repeated = repeated_loads(nest, stages, inner)
     room -= slot.extent * sum(max(4, node.dtype.itemsize) for node in repeated)
     if room < 0 or slot.extent > MOST_BYTES // 4:
         return None
-    loaded, stages = _load_first(stages, inner, repeated)
+    loaded, stages = load_first(stages, inner, repeated)
     rows = frozenset(own | {v.name for v in loaded})
     return OnChip(tuple(_in_slots(s, rows, axis_expr(slot)) for s in stages), rows, loaded, slot, threads)
 
@@ -75,7 +75,7 @@ def _power_of_two(least: int) -> int:
     return 1 << max(0, (least - 1).bit_length())
 
 
-def _common_axis(stages: Iterable[Stage]) -> Axis | None:
+def common_axis(stages: Iterable[Stage]) -> Axis | None:
     """The one axis that every stage runs along, if that is all there is."""
     found: set[Axis] = set()
     for stage in stages:
@@ -95,7 +95,7 @@ def _own_elements(name: str, inner: Axis, stages: Iterable[Stage]) -> bool:
     return all(index == here for index in reads + [w.index for s in stages for w in writes_of(s) if w.value == name])
 
 
-def _repeated_loads(nest: LoopNest, stages: Iterable[Stage], inner: Axis) -> list[Expr]:
+def repeated_loads(nest: LoopNest, stages: Iterable[Stage], inner: Axis) -> list[Expr]:
     """Loads along the row from memory that these stages do not write, where more than one stage has them."""
     written = {w.value for s in stages for w in writes_of(s)}
     seen: dict[Expr, int] = {}
@@ -108,7 +108,7 @@ def _repeated_loads(nest: LoopNest, stages: Iterable[Stage], inner: Axis) -> lis
     return [node for node, count in seen.items() if count > 1]
 
 
-def _load_first(stages: tuple[Stage, ...], inner: Axis, nodes: list[Expr]) -> tuple[tuple[Value, ...],
+def load_first(stages: tuple[Stage, ...], inner: Axis, nodes: list[Expr]) -> tuple[tuple[Value, ...],
                                                                                    tuple[Stage, ...]]:
     """(the rows, the stages reading them after a map that fills them)."""
     if not nodes:

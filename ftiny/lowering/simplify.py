@@ -28,6 +28,7 @@ import numpy as np
 from ftiny.contraction import make_spec
 from ftiny.core import INLINED, Atom, Aval, Eqn, Jaxpr, Literal, Primitive, Var, literal, subprograms
 from ftiny.lowering.access import ELEMENTWISE
+from ftiny.lowering.one_hot import never_negative, scatter_rule
 from ftiny.source import Source
 
 
@@ -330,7 +331,10 @@ def _broadcast(builder: _Builder, inputs: Sequence[Atom], params: dict, aval: Av
 
 
 def _contract(builder: _Builder, inputs: Sequence[Atom], params: dict, aval: Aval) -> Atom | None:
-    """A transposed operand is the same operand with its axes named in another order."""
+    """An outer product is elementwise; a transposed operand is the same one with its axes named in another order."""
+    product = _outer(builder, inputs, params, aval)
+    if product is not None:
+        return product
     operands, arguments = list(params["spec"].operands), list(inputs)
     for k, atom in enumerate(inputs):
         inner = builder.made_by(atom, "transpose")
@@ -344,7 +348,26 @@ def _contract(builder: _Builder, inputs: Sequence[Atom], params: dict, aval: Ava
     return builder.apply("contract", *arguments, **{**params, "spec": spec})
 
 
+def _outer(builder: _Builder, inputs: Sequence[Atom], params: dict, aval: Aval) -> Atom | None:
+    """A contraction that folds nothing is a product of its operands, spread over the result."""
+    spec = params["spec"]
+    if spec.folded or spec.has_windows or any(a.aval.dtype != aval.dtype for a in inputs):
+        return None
+    if params["accumulate"] != aval.dtype:
+        return None
+    spread = []
+    for axes, atom in zip(spec.operands, inputs):
+        dims = [spec.output.index(axis.index) for axis in axes]
+        if len(set(dims)) < len(dims):
+            return None
+        order = sorted(range(len(dims)), key=dims.__getitem__)
+        turned = builder.apply("transpose", atom, permutation=tuple(order))
+        spread.append(builder.apply("broadcast", turned, shape=aval.shape, dims=tuple(sorted(dims))))
+    return builder.apply("mul", *spread)
+
+
 _RULES: dict[str, Rule] = {
     "add": _add, "mul": _mul, "div": _div, "pow": _pow, "select": _select, "math": _math, "convert": _convert,
     "reshape": _reshape, "transpose": _transpose, "broadcast": _broadcast, "contract": _contract,
+    "scatter": scatter_rule, "compare": never_negative,
 }
