@@ -2,7 +2,7 @@
 
 Input: a scatter as `Rows` (schedule_scatter.py). Output: one kernel, or nothing where rows are short. A worker writes
 the start of its rows, then goes through all indices and takes in the updates that are its own, in their order: the
-sums have the bits of a loop, whatever the number of cores. A range is about as large as stays in a core's cache, so
+sums have the bits of a loop, whatever the number of cores. A range is about as large as stays in the last cache, so
 every update is read once from memory and every result written once; looking at all the indices costs little beside
 rows of `SHORTEST` elements or more. (Cutting the columns as well would keep all cores at work where all updates go to
 one row, but halves of rows are read at half the speed.)
