@@ -55,8 +55,7 @@ def close(function, *arguments, device: str) -> None:
 @pytest.mark.parametrize("shape, axis", SHAPES, ids=str)
 def test_sums_of_every_shape(compiled: str, shape, axis) -> None:
     x = whole(shape, sum(shape))
-    close(lambda x: [lax.cumsum(x, axis)], x, device=compiled)
-    close(lambda x: [lax.cumsum(x, axis, reverse=True)], x, device=compiled)
+    close(lambda x: [lax.cumsum(x, axis), lax.cumsum(x, axis, reverse=True)], x, device=compiled)
 
 
 @pytest.mark.parametrize("op", OPS)
@@ -120,10 +119,9 @@ def nests_of(function, *arguments) -> list:
 
 
 @pytest.mark.parametrize("shape, axis", SHAPES, ids=str)
-@pytest.mark.parametrize("reverse", [False, True])
-def test_gpus_without_shuffles(opencl: str, shape, axis, reverse: bool) -> None:
+def test_gpus_without_shuffles(opencl: str, shape, axis) -> None:
     x = whole(shape, 11)
-    nests, program = nests_of(lambda x: lax.cumsum(x, axis, reverse=reverse), x)
+    nests, program = nests_of(lambda x: lax.cumsum(x, axis, reverse=shape[0] % 2 == 0), x)
     (want,) = interpret(program, [x])
     for built in nests:
         names = {a.name: x for a, v in zip(built.nest.arguments, built.variables) if v in program.inputs}
@@ -131,13 +129,13 @@ def test_gpus_without_shuffles(opencl: str, shape, axis, reverse: bool) -> None:
         np.testing.assert_array_equal(found, want)
 
 
-@pytest.mark.parametrize("op", OPS)
-def test_nvrtc_takes_every_schedule(op: str) -> None:
+def test_nvrtc_takes_every_schedule() -> None:
+    """Shapes, dtypes and operations, each with some of the others."""
     pytest.importorskip("cuda.bindings.nvrtc")
-    for (shape, axis), dtype in zip(SHAPES, [*DTYPES, *DTYPES]):
+    for (shape, axis), dtype, op in zip(SHAPES, [*DTYPES, *DTYPES], [*OPS, "max"] * 3):
         kind = np.dtype(getattr(ml_dtypes, dtype, dtype))
         if op == "logsumexp" and kind.kind in "iu":
-            continue
+            op = "sum"
         nests, _ = nests_of(lambda x: OPS[op](x, axis, reverse=len(shape) == 2), drawn(shape, kind))  # noqa: B023
         for built in nests:
             for source in Compiler(CUDA).kernels(built.nest)[0]:

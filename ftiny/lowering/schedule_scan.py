@@ -107,6 +107,8 @@ def schedule_scan(context: Context, stages: tuple[Stage, ...]) -> bool:
     tiling = choose(context, fold, steps, lines)
     if tiling.pieces > 1 and not tiling.looks_back and tiling.blocks(lines) < 2 * context.capabilities.compute_units:
         return False  # no shuffles and too few lines: cut into pieces by schedule_pieces.py
+    if tiling.threads > context.capabilities.max_threads:
+        return False
     Builder(context, fold, steps, tiling).build(stages)
     return True
 

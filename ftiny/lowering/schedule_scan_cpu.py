@@ -4,7 +4,7 @@ Input: a phase that is one scan, as for schedule_scan.py, which has the words li
 or two for a few long lines. Along a line, a vector of 16 elements becomes its own scan in log2(16) steps, each of which
 combines it with itself moved by 1, 2, 4 and 8 lanes; then the state before the vector is combined with all lanes at
 once. Only that last step waits for the vector before, so a line runs several times faster than element by element.
-Where lines lie side by side, a work-item takes up to 256 of them, row by row; their states stay in its first cache.
+Where lines lie side by side, a work-item takes up to 2048 of them, row by row; their states stay in its first cache.
 
 A few long lines are cut into pieces: the first kernel folds every piece but the last and leaves its state in scratch,
 the second starts each piece from the combination of those before it.
@@ -19,7 +19,8 @@ import math
 from collections.abc import Iterable
 
 from ftiny.dtypes import accumulation_dtype
-from ftiny.lowering.expr import Axis, Expr, compare, const, minimum, variable
+from ftiny.lowering.build import DEAR
+from ftiny.lowering.expr import Axis, Expr, compare, const, minimum, topological, variable
 from ftiny.lowering.expr import axis as axis_expr
 from ftiny.lowering.index import flatten, simplify
 from ftiny.lowering.kernel import Assign, Declare, DeclareArray, For, If, Stmt, Store, element, join, lane, ramp
@@ -28,7 +29,7 @@ from ftiny.lowering.schedule_body import MIN_LANES, Body, Place
 from ftiny.lowering.schedule_generic import Context, Worker, build_body, finish_kernel, nest_names, point_work
 from ftiny.lowering.schedule_scan import Steps, lies_along, scan_of
 
-BLOCK = 256        # lines of a work-item that lie side by side
+BLOCK = 2048       # lines of a work-item that lie side by side
 MIN_PIECE = 4096   # elements of a line that are worth a piece of their own
 
 States = tuple[Expr, ...]
@@ -43,6 +44,10 @@ def schedule_scan_cpu(context: Context, stages: tuple[Stage, ...]) -> bool:
     along = lies_along(context.nest, fold)
     if not along and not wide:
         return False
+    dear = any(n.op in DEAR for n in topological(fold.combine or ()))
+    lines = math.prod(a.extent for a in wide)
+    if along and dear and lines >= context.lanes() * context.capabilities.compute_units:
+        return False  # log2(lanes) steps of a dear operation take as long as lanes scalar ones: rows go to the lanes
     extent = (fold.over[0] if along else wide[-1]).extent
     lanes = min(context.lanes(), 1 << (extent.bit_length() - 1))
     if lanes < MIN_LANES:

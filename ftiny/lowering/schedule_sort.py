@@ -53,7 +53,7 @@ from ftiny.lowering.schedule import Scheduled
 from ftiny.lowering.schedule_sort_block import TileStep, largest_tile, tile_step, whole_lines
 
 RANK = "rank"                       # the atom of a fold that counts what sorts before an element (see `Fold`)
-COUNTED = {True: 128, False: 32}    # the longest axis that is sorted by counting: on a CPU, on a GPU
+COUNTED = 128                       # the longest axis that is sorted by counting
 DIGIT = 8                           # bits
 PLACE = np.dtype(np.int32)
 
@@ -65,12 +65,12 @@ def schedule_sort(nest: LoopNest, capabilities: Any) -> Scheduled | None:
     fold = nest.stages[0] if nest.stages else None
     if not isinstance(fold, Fold) or fold.atom is None or not fold.atom.startswith(RANK):
         return None
-    cpu, length = bool(capabilities.host_memory), fold.over[0].extent
-    if length <= COUNTED[cpu] or not all(a.extent for a in nest.grid):
+    length = fold.over[0].extent
+    if length <= COUNTED or not all(a.extent for a in nest.grid):
         return None
     sort = RadixSort(nest, int(fold.atom.partition(":")[2]), capabilities)
     context = Context(nest, capabilities)
-    if not cpu and len(sort.words) == 1 and length <= largest_tile(sort.words[0]):
+    if sort.blocks and len(sort.words) == 1 and length <= sort.tile:
         whole_lines(context, sort)
         return Scheduled(tuple(context.kernels))
     for value in sort.scratch:
@@ -102,13 +102,14 @@ class RadixSort:
 
     def __init__(self, nest: LoopNest, keys: int, capabilities: Any) -> None:
         (self.writes,) = (s.writes for s in nest.stages if isinstance(s, Map))
-        self.nest, self.blocks = nest, not capabilities.host_memory
+        self.nest = nest
         (self.along,) = (a for a in nest.grid if not any(axis_expr(a) is i for i in self.writes[0].index)
                          and a.extent > 1)
         self.lines = tuple(a for a in nest.grid if a is not self.along)
         self.keys = [order_preserving(w.expr) for w in self.writes[:keys]]
         self.bits = [bits_of(w.expr.dtype) for w in self.writes[:keys]]
         self.words = words = sorted({k.dtype for k in self.keys}, key=str)
+        self.blocks = not capabilities.host_memory and largest_tile(words[-1], capabilities) > 0
         self.digit, self.tile = DIGIT, self._tile(capabilities)
         self.tiles = Axis("tile", -(-self.along.extent // self.tile))
         shape = tuple(a.extent for a in self.lines)
@@ -119,9 +120,9 @@ class RadixSort:
         self.scratch = (*(v for p in self.pairs for v in (*p.keys.values(), p.order)), self.counts, self.places)
 
     def _tile(self, capabilities: Any) -> int:
-        """How many elements a CPU's worker takes one after another, or a GPU's block together."""
+        """How many elements a worker takes one after another, or a GPU's block together."""
         if self.blocks:
-            return largest_tile(self.words[-1])
+            return largest_tile(self.words[-1], capabilities)
         wanted = capabilities.compute_units * 4
         lines = math.prod(a.extent for a in self.lines)
         return self.along.extent if lines >= wanted else -(-self.along.extent // -(-wanted // lines))

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -60,16 +60,22 @@ if TYPE_CHECKING:
     from ftiny.lowering.schedule_sort import Pair, RadixSort
 
 THREADS = 256
-HELD = 15            # elements of a thread: odd, so that the threads of a warp reach different banks
-NIBBLE = 4           # bits sorted by at a time
+HELD = 15                # elements of a thread: odd, so that the threads of a warp reach different banks
+STATIC_BYTES = 48 << 10  # the most shared memory that a CUDA kernel may have without asking
+NIBBLE = 4               # bits sorted by at a time
 DIGITS = 1 << NIBBLE
 PLACE = np.dtype(np.int32)
 COUNT = np.dtype(np.uint16)
 
 
-def largest_tile(word: np.dtype) -> int:
-    """How many elements a block can hold."""
-    return THREADS * (HELD if word.itemsize == 4 else HELD // 2)
+def largest_tile(word: np.dtype, capabilities: Any) -> int:
+    """How many elements with such keys a block can hold; none on a device of small blocks."""
+    if capabilities.max_threads < THREADS:
+        return 0
+    counters = DIGITS * THREADS * COUNT.itemsize + 2 * THREADS * PLACE.itemsize
+    room = min(capabilities.shared_bytes, STATIC_BYTES) - counters
+    held = min(HELD, room // (THREADS * (word.itemsize + PLACE.itemsize)))
+    return THREADS * max(0, held - 1 + held % 2)
 
 
 @dataclass(frozen=True)
