@@ -22,7 +22,7 @@ from ftiny.lowering.emit_c import emit
 from ftiny.lowering.equations import inside, numbered
 from ftiny.lowering.fuse import Fused, check_groups, fuse
 from ftiny.lowering.fuse_columns import join_columns
-from ftiny.lowering.loop_kernels import loop_kernel
+from ftiny.lowering.loop_kernels import loop_kernel, named
 from ftiny.lowering.loop_programs import LOOPS, loop_program
 from ftiny.lowering.loops import LoopNest
 from ftiny.lowering.plan import Item, Kernels, Single, make_plan
@@ -116,7 +116,7 @@ class Compiler:
             if made is None:
                 break
             with self.clock("emit"):
-                source = emit(made.kernel, capabilities.dialect)
+                source = named(emit(made.kernel, capabilities.dialect))
             if fits((source,), capabilities):
                 self._tell((source,))
                 scratch = tuple((v.name, v.shape, v.dtype, False) for v in made.scratch)
