@@ -19,8 +19,9 @@ from ftiny.lowering.build import Built, build, program_of
 from ftiny.lowering.device import WIDEST_VECTOR, Capabilities
 from ftiny.lowering.emit_c import emit
 from ftiny.lowering.emit_opencl import widest_vector
-from ftiny.lowering.fuse import Fused, check_groups, fuse
+from ftiny.lowering.fuse import fuse
 from ftiny.lowering.fuse_columns import join_columns
+from ftiny.lowering.groups import Fused, check_groups
 from ftiny.lowering.loops import LoopNest
 from ftiny.lowering.plan import Item, Kernels, Single, make_plan
 from ftiny.lowering.plan_types import Graph, HostCall, KernelSource, Plan, nested_plans
