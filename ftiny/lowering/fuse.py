@@ -25,13 +25,14 @@ worth `1 / _BYTES_PER_OPERATION` = 10 of them: a GPU of 3 TB/s and 60 TFLOP/s do
 - inside a product, where an element is read hundreds of times, no more than `_OPERAND` = 2.5 (a sum, a conversion);
   a matrix that a product with a vector uses once is computed in place at any cost (`matrix_of`);
 - what others hold is stored, or what is smaller and computed from it: the fewer bytes, with the operations for
-  computing again added at the rate above (`_is_smaller`); a value of `_KEPT` = 32 is kept by the group that has computed it;
+  computing again added at the rate above (`_is_smaller`);
+- a value of `_KEPT` = 32 is kept by the group that has computed it;
 - a second pass over rows in one kernel needs rows enough (`_rows_suffice`): 32 of them, of at most 2^18 elements where
   they lie contiguously, else 2048; below 8192 elements nothing is parallel anyway;
 - independent folds share a pass only if they share an array, which is then read once (`_shares`).
 
-Two more rules have modules of their own: folds down the columns (fuse_columns.py) and kernels that only share the launch
-(side_by_side.py).
+Two more rules have modules of their own: folds down the columns (fuse_columns.py), and kernels that only share the
+launch (side_by_side.py).
 """
 
 from __future__ import annotations
