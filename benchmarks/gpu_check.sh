@@ -2,9 +2,10 @@
 # One call on a machine with an NVIDIA GPU answers everything: the CUDA tests, the examples, the benchmark table beside
 # jax and torch, and 2,000 random programs. Results go to $OUT (default: benchmarks/results/gpu).
 #
-#   benchmarks/gpu_check.sh [tests] [examples] [table] [fuzz]      no names: all of them
+#   benchmarks/gpu_check.sh [tests] [examples] [table] [fuzz] [traffic] [sanitize]      no names: the first four
 #
-# CASES chooses the cases of the table, JOBS the processes for tests and random programs (default: all but two cores).
+# traffic counts the bytes that the memory-bound cases move (needs ncu); sanitize runs the kernels' tests under
+# compute-sanitizer, for memory errors and for races (slow: ten minutes and more). CASES chooses the cases of the table, JOBS the processes for tests and random programs (default: all but two cores).
 set -u
 cd "$(dirname "$0")/.."
 OUT=${OUT:-benchmarks/results/gpu}
@@ -34,6 +35,16 @@ if has table; then
     tail -1 "$OUT/$peer.txt"
   done
   python3 benchmarks/table.py "$OUT/table.md" "$OUT"/{ftiny,jax,torch}.json
+fi
+if has traffic; then
+  python3 benchmarks/traffic.py | tee "$OUT/traffic.md"
+fi
+if has sanitize; then
+  for tool in memcheck racecheck; do
+    timeout ${SANITIZE_SECONDS:-600} compute-sanitizer --tool $tool --error-exitcode 9 --target-processes all \
+      python3 -m pytest -q -x -m gpu ${SANITIZE_TESTS:-tests/test_emit.py tests/test_contract_schedule.py} >"$OUT/$tool.txt" 2>&1 || status=1
+    tail -4 "$OUT/$tool.txt"
+  done
 fi
 if has fuzz; then
   timeout 600 python3 -m ftiny fuzz --device cuda --against jax --seeds 0:2000 --jobs "$JOBS" >"$OUT/fuzz.txt" 2>&1 || status=1

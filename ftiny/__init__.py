@@ -19,7 +19,8 @@ from ftiny.core import check_jaxpr
 from ftiny.core import get_aval as typeof
 from ftiny.effects import debug, io_callback, kernel, pure_callback
 from ftiny.key_reuse import debug_key_reuse
-from ftiny.lowering.device import default_device, device, devices
+from ftiny.lowering.device import default_device, device, devices, release_memory
+from ftiny.profiler import profile
 from ftiny.source import name_scope as named_scope
 from ftiny.source import named_call
 from ftiny.transforms import control, custom
@@ -50,6 +51,7 @@ from ftiny.transforms.jit import eval_shape, jit, make_jaxpr
 from ftiny.transforms.modes import disable_jit, ensure_compile_time_eval
 from ftiny.transforms.retraces import explain_retraces
 from ftiny.transforms.vmap import vmap
+from ftiny.tuning import tune
 
 # isort: split
 # numpy installs the operators of arrays, so it comes after the transformations.
@@ -68,8 +70,9 @@ __all__ = [
     "custom_vjp", "debug", "debug_key_reuse", "default_device", "device", "device_get", "device_put", "devices",
     "disable_jit", "dtypes", "ensure_compile_time_eval", "errors", "eval_shape", "explain_retraces", "from_dlpack",
     "grad", "hessian", "io_callback", "jacfwd", "jacobian", "jacrev", "jit", "jvp", "kernel", "linear_transpose",
-    "linearize", "make_jaxpr", "named_call", "named_scope", "numpy", "pure_callback", "remat", "save_contractions",
-    "save_everything", "save_names", "save_nothing", "tree", "typeof", "value_and_grad", "vjp", "vmap",
+    "linearize", "make_jaxpr", "named_call", "named_scope", "numpy", "profile", "pure_callback", "release_memory",
+    "remat", "save_contractions", "save_everything", "save_names", "save_nothing", "tree", "tune", "typeof",
+    "value_and_grad", "vjp", "vmap",
     *_LAZY,
 ]
 

@@ -59,6 +59,10 @@ class DeviceError(FtinyError, RuntimeError):
     """A device is missing, or a driver call failed."""
 
 
+class OutOfMemoryError(DeviceError, MemoryError):
+    """A device has no room; from a compiled program, the message says which lines hold how much."""
+
+
 class CallbackError(FtinyError, RuntimeError):
     """A Python function that a program calls on the host raised an exception, which is its `__cause__`."""
 

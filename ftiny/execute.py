@@ -133,6 +133,13 @@ def executable_for(jaxpr: Jaxpr, device: devices.Device, donated: tuple[int, ...
     return executable
 
 
+def forget() -> None:
+    """Empty the tables of compiled programs: each is compiled, or taken from the disk, at its next use."""
+    with _table_lock:
+        _by_identity.clear()
+        _by_structure.clear()
+
+
 def _compile(jaxpr: Jaxpr, device: devices.Device, donated: tuple[int, ...]):
     if device.kind == "numpy":
         return device.load(jaxpr)

@@ -257,8 +257,10 @@ def test_cubins_by_nvrtc_without_a_gpu():
     pytest.importorskip("cuda.bindings.nvrtc")
     kernels = [*chain("cuda", 100, 3).kernels, *single("cuda", 50).kernels]
     for arch in ("sm_80", "sm_90a"):
-        for cubin in run_cuda.compile_all(kernels, arch):
+        for kernel in kernels:
+            cubin, compiled = run_cuda.cubin_of(kernel, arch)
             assert cubin[:4] == b"\x7fELF"
+            assert run_cuda.cubin_of(kernel, arch) == (cubin, False) and isinstance(compiled, bool)
     from ftiny.errors import DeviceError
 
     with pytest.raises(DeviceError, match=r'(?s)kernel bad for sm_80.*identifier "y" is undefined'):

@@ -62,7 +62,7 @@ def test_level_of_the_environment(text, level):
 def test_a_line_for_each_kernel_and_transfer(opencl, capfd):
     x = np.ones(2000, np.float32)
     executable = opencl.load(single("opencl", 2000, name="logged", equations=(4, 7, 9)),
-                             {4: "train.py:12 (loss)", 7: "train.py:12 (loss)", 9: "train.py:30 (step)"})
+                             {4: ("train.py:12 (loss)",), 7: ("train.py:12 (loss)",), 9: ("train.py:30 (step)",)})
     executable.run([opencl.from_host(x)])
     assert capfd.readouterr().err == ""
     with profile.debug(2):

@@ -45,16 +45,24 @@ def column_softmax(x):
     return nn.softmax(x, axis=0)
 
 
-ROWS = {"softmax": (nn.softmax, 0), "layer_norm": (layer_norm, 2), "sum": (lambda x: x.sum(-1), 0),
-        "max": (lambda x: x.max(-1), 0), "argmax": (lambda x: fnp.argmax(x, -1), 0),
-        "logsumexp": (lambda x: nn.logsumexp(x, -1), 0), "variance": (lambda x: fnp.var(x, -1), 0),
-        "rms": (lambda x: x / fnp.sqrt(fnp.mean(x * x, -1, keepdims=True) + 1e-6), 0)}
-ROW_SHAPES = [(5, 16), (33, 64), (7, 77), (1, 1000), (9, 1024), (3, 2052), (2, 4099), (1, 1), (0, 8), (4, 1, 96), (2, 40_000)]
-SUMS = [((100_003,), None), ((1 << 17,), None), ((40, 77), (0, 1)), ((40, 77), (0,)), ((3, 20_000), (1,)), ((700, 64), (0,)),
-        ((6, 130, 36), (1,)), ((2, 3, 4, 5), (0, 2)), ((1 << 16, 2), (0,)), ((2500, 33), (0,)), ((0, 5), (0,)), ((1, 512), (0,))]
-PERMUTATIONS = [((64, 64), (1, 0)), ((100, 204), (1, 0)), ((33, 77), (1, 0)), ((4, 31, 50), (0, 2, 1)), ((9, 16, 40), (2, 1, 0)),
-                ((2, 8, 9, 12), (0, 3, 1, 2)), ((2, 3, 4, 65), (3, 0, 1, 2)), ((2, 24, 3, 16), (0, 2, 1, 3)), ((1, 1), (1, 0)),
-                ((40, 0), (1, 0)), ((130, 257), (1, 0))]
+ROWS = {
+    "softmax": (nn.softmax, 0),
+    "layer_norm": (layer_norm, 2),
+    "sum": (lambda x: x.sum(-1), 0),
+    "max": (lambda x: x.max(-1), 0),
+    "argmax": (lambda x: fnp.argmax(x, -1), 0),
+    "logsumexp": (lambda x: nn.logsumexp(x, -1), 0),
+    "variance": (lambda x: fnp.var(x, -1), 0),
+    "rms": (lambda x: x / fnp.sqrt(fnp.mean(x * x, -1, keepdims=True) + 1e-6), 0),
+}
+ROW_SHAPES = [(5, 16), (33, 64), (7, 77), (1, 1000), (9, 1024), (3, 2052), (2, 4099), (1, 1), (0, 8), (4, 1, 96),
+              (2, 40_000)]
+SUMS = [((100_003,), None), ((1 << 15,), None), ((40, 77), (0, 1)), ((40, 77), (0,)), ((3, 20_000), (1,)),
+        ((700, 64), (0,)), ((6, 130, 36), (1,)), ((2, 3, 4, 5), (0, 2)), ((1 << 14, 2), (0,)), ((2500, 33), (0,)),
+        ((0, 5), (0,)), ((1, 512), (0,)), ((5000, 20), (0,)), ((3000, 1030), (0,))]
+PERMUTATIONS = [((64, 64), (1, 0)), ((100, 204), (1, 0)), ((33, 77), (1, 0)), ((4, 31, 50), (0, 2, 1)),
+                ((9, 16, 40), (2, 1, 0)), ((2, 8, 9, 12), (0, 3, 1, 2)), ((2, 3, 4, 65), (3, 0, 1, 2)),
+                ((2, 24, 3, 16), (0, 2, 1, 3)), ((1, 1), (1, 0)), ((40, 0), (1, 0)), ((130, 257), (1, 0))]
 
 
 def draw(shape, dtype, name: str) -> np.ndarray:
@@ -77,8 +85,8 @@ def masked_transpose(x):
     return fnp.pad(x, ((2, 3), (1, 4))).T * 3
 
 
-def programs(small: bool) -> dict[str, tuple]:
-    """Name: (function, arguments). `small` leaves out what is slow to interpret."""
+def programs() -> dict[str, tuple]:
+    """Name: (function, arguments)."""
     found: dict[str, tuple] = {}
     for shape in ROW_SHAPES:
         for name, (function, vectors) in ROWS.items():
@@ -86,9 +94,9 @@ def programs(small: bool) -> dict[str, tuple]:
                 continue
             given = [draw(shape, "f4", name), *(draw(shape[-1:], "f4", f"{name}{k}") for k in range(vectors))]
             found[f"{name} {shape}"] = (function, given)
-    for dtype in ("f2", BF16, "f8", "i1", "i4"):
+    for dtype in ("float16", BF16, "f8", "i1", "i4"):
         found[f"row max {dtype}"] = (lambda x: x.max(-1), [draw((37, 192), dtype, "max")])
-        found[f"total {dtype}"] = (lambda x: x.sum(), [draw((70_000,), dtype, "sum")])
+        found[f"total {dtype}"] = (lambda x: x.sum(), [draw((20_003,), dtype, "sum")])
         found[f"shifted {dtype}"] = (lambda x, y: x + y[None], [draw((99, 80), dtype, "a"), draw((80,), dtype, "b")])
     found["softmax bf16"] = (nn.softmax, [draw((21, 256), BF16, "softmax")])
     found["softmax of columns"] = (column_softmax, [draw((60, 48), "f4", "columns")])
@@ -99,15 +107,30 @@ def programs(small: bool) -> dict[str, tuple]:
             found[f"{shape} {order} {dtype}"] = (lambda x, order=order: fnp.transpose(x, order),
                                                  [draw(shape, dtype, "permute")])
     found["fused transpose"] = (fused_transpose, [draw((72, 140), "f4", "x"), draw((140, 72), "f4", "y")])
-    found["mixed transpose"] = (lambda x, y: x.T.astype("f4") + y, [draw((72, 140), "i1", "x"), draw((140, 72), "f4", "y")])
+    found["mixed transpose"] = (lambda x, y: x.T.astype("f4") + y,
+                                [draw((72, 140), "i1", "x"), draw((140, 72), "f4", "y")])
+    found["argmax of columns"] = (lambda x: fnp.argmax(x, 0), [draw((5000, 20), "f4", "argmax")])
+    found["variance of columns"] = (lambda x: fnp.var(x, 0), [draw((3001, 24), BF16, "variance")])
+    found["four transposes"] = (lambda a, b, c, d: a.T * b.T + c.T * d.T, [draw((70, 90), "f4", n) for n in "abcd"])
+    found["scaled transpose"] = (lambda x, scale: x.T * scale, [draw((50, 66), "f4", "x"), draw((), "f4", "scale")])
+    found["scaled columns"] = (lambda x, scale: (x * scale).sum(0), [draw((300, 66), "f4", "x"), draw((), "f4", "s")])
     found["padded transpose"] = (masked_transpose, [draw((60, 70), "f4", "x")])
     found["pointwise"] = (lambda a, b, c: nn.gelu(a * b + c), [draw((4096 + 8,), "f4", n) for n in "abc"])
     found["odd pointwise"] = (lambda a, b: (a + b, a > b), [draw((5001,), "f4", n) for n in "ab"])
     found["wide result"] = (lambda a: a.astype("f4") * 2, [draw((8192,), BF16, "a")])
-    return found if not small else {n: p for n, p in found.items() if sum(np.size(a) for a in p[1]) <= 150_000}
+    return found
 
 
-PROGRAMS = programs(small=False)
+PROGRAMS = programs()
+# Those that together show PoCL every form: on chip and in loops, lanes and none, whole and broken tiles.
+ON_POCL = ["softmax (33, 64)", "softmax (7, 77)", "softmax (3, 2052)", "softmax bf16", "layer_norm (9, 1024)",
+           "argmax (2, 4099)", "variance (5, 16)", "logsumexp (1, 1000)", "rms (4, 1, 96)", "sum (0, 8)", "max (1, 1)",
+           "row max float16", "row max i1", "shifted bfloat16", "total i4", "sum (40, 77) (0,)", "sum (700, 64) (0,)",
+           "sum (6, 130, 36) (1,)", "sum (5000, 20) (0,)", "sum (2500, 33) (0,)", "argmax of columns",
+           "softmax of columns", "(64, 64) (1, 0) f4", "(33, 77) (1, 0) f4", "(4, 31, 50) (0, 2, 1) bfloat16",
+           "(9, 16, 40) (2, 1, 0) f4", "(2, 3, 4, 65) (3, 0, 1, 2) i1", "(130, 257) (1, 0) f8", "fused transpose",
+           "mixed transpose", "four transposes", "scaled transpose", "scaled columns",
+           "padded transpose", "pointwise", "odd pointwise", "wide result"]
 
 
 def nests(function, arguments, capabilities) -> list[tuple[LoopNest, tuple]]:
@@ -129,7 +152,7 @@ def test_kernels_compile(start):
         nvrtc.compile_cubin(text, "sm_90a", name)
 
 
-@pytest.mark.parametrize("name", programs(small=True))
+@pytest.mark.parametrize("name", ON_POCL)
 def test_on_pocl(name):
     """Every loop nest of the program on random data."""
     function, arguments = PROGRAMS[name]
@@ -142,7 +165,7 @@ def test_on_pocl(name):
                 found = found.view(np.bool_)
             wide = np.float64 if want.dtype.kind in "fV" else want.dtype
             tolerance = 2e-2 if want.dtype.itemsize == 2 else 2e-4
-            np.testing.assert_allclose(found.astype(wide), want.astype(wide), rtol=tolerance, atol=tolerance, err_msg=output)
+            np.testing.assert_allclose(found.astype(wide), want.astype(wide), tolerance, tolerance, err_msg=output)
 
 
 @pytest.mark.gpu
@@ -154,4 +177,4 @@ def test_on_cuda(name):
     first = check_compiled(function, *arguments, device="cuda", tolerance=4e-2 if narrow else 3e-4)
     second = check_compiled(function, *arguments, device="cuda", tolerance=4e-2 if narrow else 3e-4)
     for one, other in zip(first, second):
-        np.testing.assert_array_equal(one.view(np.uint8), other.view(np.uint8))
+        assert one.tobytes() == other.tobytes()

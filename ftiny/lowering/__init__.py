@@ -18,6 +18,7 @@ from ftiny.core import Jaxpr
 if TYPE_CHECKING:
     from ftiny.lowering.compiler import Compiler
     from ftiny.lowering.device import Device, Executable
+    from ftiny.lowering.equations import Lines
     from ftiny.lowering.plan_types import Plan
 
 
@@ -35,17 +36,22 @@ def compile(jaxpr: Jaxpr, device: Device, donated: Sequence[int] = ()) -> Execut
 
     if device.capabilities.dialect == "numpy":
         return device.load(jaxpr.close_over())
-    compiler = Compiler(device.capabilities)
-    plan, sources = make_plan(jaxpr, compiler, donated)
+    from ftiny.lowering.choices import wanted_candidates
+    from ftiny.lowering.search import Search
+
+    compiler = Compiler(device.capabilities, device.compile_ahead)
+    if candidates := wanted_candidates():
+        compiler.search = Search(device, candidates, compiler.made_kernels)
+    plan, lines = make_plan(jaxpr, compiler, donated)
     with compiler.clock("load"):
-        lines = {number: "; ".join(map(str, found)) for number, found in enumerate(sources)}
         executable = device.load(plan, lines)
     compiler.report(plan)
     return executable
 
 
-def make_plan(jaxpr: Jaxpr, compiler: Compiler, donated: Sequence[int] = ()) -> tuple[Plan, Sequence]:
-    """The plan of a program, from the disk or made now, and the sources of each of the plan's equations."""
+def make_plan(jaxpr: Jaxpr, compiler: Compiler, donated: Sequence[int] = ()) -> tuple[Plan, Lines]:
+    """The plan of a program, from the disk or made now, and the lines of the equations that it names."""
+    from ftiny.lowering.equations import Lines
     from ftiny.lowering.plan_cache import load_plan, plan_key, store_plan
     from ftiny.lowering.profile import debug_level
     from ftiny.lowering.simplify import simplify
@@ -59,5 +65,6 @@ def make_plan(jaxpr: Jaxpr, compiler: Compiler, donated: Sequence[int] = ()) -> 
     if plan is None:
         plan = compiler.plan(simplified.jaxpr, donated)
         with compiler.clock("cache"):
-            store_plan(key, plan)
-    return plan, simplified.sources
+            # A search changes the table of choices, which is part of the key.
+            store_plan(plan_key(simplified.jaxpr, compiler.capabilities, donated) if compiler.search else key, plan)
+    return plan, Lines(simplified)

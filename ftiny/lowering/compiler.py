@@ -10,25 +10,28 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from ftiny.core import Eqn, Jaxpr
+from ftiny.core import Eqn, Jaxpr, subprograms
 from ftiny.lowering.build import Built, build, program_of
+from ftiny.lowering.choices import choosing, table_of
 from ftiny.lowering.device import WIDEST_VECTOR, Capabilities
 from ftiny.lowering.emit_c import emit
 from ftiny.lowering.emit_opencl import widest_vector
+from ftiny.lowering.equations import inside, numbered
 from ftiny.lowering.fuse import fuse
 from ftiny.lowering.fuse_columns import join_columns
 from ftiny.lowering.groups import Fused, check_groups
 from ftiny.lowering.loops import LoopNest
 from ftiny.lowering.plan import Item, Kernels, Single, make_plan
 from ftiny.lowering.plan_types import Graph, HostCall, KernelSource, Plan, nested_plans
-from ftiny.lowering.profile import debug_level, log
+from ftiny.lowering.profile import debug_level, log, record
 from ftiny.lowering.schedule import Scheduled, schedule
 from ftiny.lowering.schedule_rows_and_columns import row_elements
-from ftiny.lowering.side_by_side import side_by_side
+from ftiny.lowering.search import Search
+from ftiny.lowering.side_by_side import is_small, side_by_side
 from ftiny.lowering.simplify import simplify
 from ftiny.lowering.steps import step_builders
 
@@ -43,9 +46,12 @@ def fits(sources: Iterable[KernelSource], capabilities: Capabilities) -> bool:
 class Compiler:
     """One compilation: the device's capabilities, the kernels made so far, and the time spent in each stage."""
 
-    def __init__(self, capabilities: Capabilities) -> None:
-        self.capabilities = capabilities
+    def __init__(self, capabilities: Capabilities, emitted: Callable[[KernelSource], None] | None = None) -> None:
+        """`emitted` is told of each new kernel, so that the device's compiler can work beside this one."""
+        self.capabilities, self._emitted = capabilities, emitted
+        self.started = time.perf_counter()
         self.seconds: dict[str, float] = {}
+        self.search: Search | None = None
         self._made: dict[LoopNest, tuple[tuple[KernelSource, ...], Scheduled]] = {}
         self._named: dict[str, LoopNest] = {}
 
@@ -57,35 +63,46 @@ class Compiler:
         within = sum(self.seconds.values()) - before
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started - within
 
-    def plan(self, jaxpr: Jaxpr, donated: Iterable[int] = ()) -> Plan:
-        """The plan of a simplified program."""
+    def plan(self, jaxpr: Jaxpr, donated: Iterable[int] = (), prefix: int = 0) -> Plan:
+        """The plan of a simplified program; `prefix` is what equations.py numbers its equations with."""
         with self.clock("fuse"):
             fused = join_columns(fuse(jaxpr), row_elements(self.capabilities))
             check_groups(fused)
         if debug_level() >= 3:
             log(3, str(fused))
-        items = self._items(fused)
+        items = self._items(fused, prefix)
         with self.clock("emit"):
             items = side_by_side(items, self.capabilities.dialect, self.capabilities.parameter_bytes)
-        steps = step_builders(lambda body: self.plan(simplify(body).jaxpr))
+        self._tell_of_small_kernels(items)
+        bodies = {id(body): inside(numbered(prefix, number), k)
+                  for number, eqn in enumerate(jaxpr.eqns) for k, body in enumerate(subprograms(eqn))}
+        steps = step_builders(lambda body: self.plan(simplify(body).jaxpr, prefix=bodies[id(body)]))
         with self.clock("plan"):
-            return make_plan(jaxpr, items, donated, steps)
+            return make_plan(jaxpr, items, donated, steps, prefix=prefix)
 
-    def _items(self, fused: Fused) -> list[Item]:
+    def _tell_of_small_kernels(self, items: Iterable[Item]) -> None:
+        """The device's compiler hears of a small kernel when it is known which others run beside it."""
+        small = (s for i in items if isinstance(i, Kernels) and is_small(i.kernels, i.scratch) for s in i.sources)
+        for source in dict.fromkeys(small):
+            if self._emitted is not None:
+                self._emitted(source)
+
+    def _items(self, fused: Fused, prefix: int) -> list[Item]:
         program = program_of(fused)
         items: list[Item] = []
         for group in fused.groups:
             if not group.is_kernel:
                 number = group.folds[0].number
                 eqn = fused.jaxpr.eqns[number]
-                items.append(self._user_kernel(eqn, number) if group.kind == "kernel" else Single(group.kind, eqn))
+                user = group.kind == "kernel"
+                items.append(self._user_kernel(eqn, numbered(prefix, number)) if user else Single(group.kind, eqn))
                 continue
             if all(placed.var.aval.size == 0 for placed in group.written):
                 items.append(Kernels((), {f"a{k}": placed.var for k, placed in enumerate(group.written)}))
                 continue
             with self.clock("build"):
                 built = build(fused, group, program)
-            items += [self._kernels(one) for one in built]
+            items += [self._kernels(one, prefix) for one in built]
         return items
 
     def _user_kernel(self, eqn: Eqn, number: int) -> Item:
@@ -95,21 +112,33 @@ class Compiler:
             return Single("host", eqn)
         return Kernels((source,), dict(zip((p.name for p in source.params), (*eqn.inputs, *eqn.outputs))))
 
-    def _kernels(self, built: Built) -> Kernels:
+    def _kernels(self, built: Built, prefix: int) -> Kernels:
         """The kernels of a nest, made once for equal nests."""
         key = replace(built.nest, equations=())
         if key not in self._made:
             log(4, str(built.nest))
             self._made[key] = self.kernels(replace(key, name=self._unique_name(key)))
         sources, scheduled = self._made[key]
-        named = tuple(replace(s, equations=built.nest.equations) for s in sources)
+        equations = tuple(numbered(prefix, position) for position in built.nest.equations)
+        named = tuple(replace(s, equations=equations) for s in sources)
         variables = dict(zip((a.name for a in built.nest.arguments), built.variables))
         scratch = tuple((v.name, v.shape, v.storage or v.dtype, v.name.endswith(".counter")) for v in scheduled.scratch)
-        kernels = tuple(replace(k, equations=built.nest.equations) for k in scheduled.kernels)
+        kernels = tuple(replace(k, equations=equations) for k in scheduled.kernels)
         return Kernels(named, variables, scratch, built.in_place, kernels)
 
     def kernels(self, nest: LoopNest) -> tuple[tuple[KernelSource, ...], Scheduled]:
-        """The sources of a nest's kernels, and how they were scheduled."""
+        """The sources of a nest's kernels, and how they were scheduled, with the choices that measuring found best."""
+        ranks = table_of(self.capabilities).find(nest)[0] if self.search is None else self.search.best(nest)
+        with choosing(ranks):
+            sources, scheduled = self.made_kernels(nest)
+        for source in sources:
+            log(5, source.text)
+            if self._emitted is not None and not is_small(scheduled.kernels, scheduled.scratch):
+                self._emitted(source)
+        return sources, scheduled
+
+    def made_kernels(self, nest: LoopNest) -> tuple[tuple[KernelSource, ...], Scheduled]:
+        """`kernels` with the choices of the cost models, or those of the `choosing` around it."""
         capabilities = self.capabilities
         while True:
             with self.clock("schedule"):
@@ -117,12 +146,9 @@ class Compiler:
             with self.clock("emit"):
                 sources = tuple(emit(kernel, capabilities.dialect) for kernel in scheduled.kernels)
             if fits(sources, capabilities):
-                break
+                return sources, scheduled
             # Lanes are counted for the arrays of a nest; 64-bit indices and values in between may be wider.
             capabilities = replace(capabilities, vector_width=capabilities.vector_width // 2)
-        for source in sources:
-            log(5, source.text)
-        return sources, scheduled
 
     def _unique_name(self, nest: LoopNest) -> str:
         """The nest's name, with a piece of its hash if another nest of this program has it: never a counter, so that
@@ -132,7 +158,8 @@ class Compiler:
         return f"{nest.name}_{hashlib.sha256(str(nest).encode()).hexdigest()[:8]}"
 
     def report(self, plan: Plan) -> None:
-        """One line about the compilation, at debug level 1; a line per host call, which is slow."""
+        """Tell that the compilation is over: one line at debug level 1, and one for each host call, which is slow."""
+        record("compile", plan.name, self.started, time.perf_counter() - self.started)
         if debug_level() < 1:
             return
         plans = list(nested_plans(plan))

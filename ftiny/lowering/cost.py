@@ -10,9 +10,12 @@ runs on the host or between devices as nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ftiny.lowering.liveness import Lines, Peak, peak_of
 from ftiny.lowering.plan_types import Argument, Branch, Donated, Graph, Loop, Plan, Step
+from ftiny.lowering.profile import format_bytes
 
 
 @dataclass(frozen=True)
@@ -33,13 +36,21 @@ class Cost:
 
 @dataclass(frozen=True)
 class MemoryUse:
-    """Bytes of one instance of a plan. Donated arguments whose memory becomes a result are counted under arguments
-    and results alike, and once more as `aliases`."""
+    """Bytes of one instance of a plan, and what is held at its peak.
+
+    Donated arguments whose memory becomes a result are counted under arguments and results alike, and once more as
+    `aliases`.
+    """
 
     arguments: int
     results: int
     temporaries: int
     aliases: int
+    peak: Peak
+
+    def __str__(self) -> str:
+        names = ("arguments", "results", "temporaries", "aliases")
+        return ", ".join(f"{name} {format_bytes(getattr(self, name))}" for name in names) + f"\n{self.peak}"
 
 
 def cost_of(plan: Plan) -> Cost:
@@ -61,13 +72,13 @@ def _cost_of_step(step: Step, plan: Plan) -> Cost:
     return Cost()
 
 
-def memory_of(plan: Plan) -> MemoryUse:
-    """The memory of one instance of a plan."""
+def memory_of(plan: Plan, lines: Lines, names: Sequence[str] = ()) -> MemoryUse:
+    """The memory of one instance of a plan. Its equations stand for `lines`, its arguments are called `names`."""
     arguments = sum(plan.buffer(name).nbytes for name in plan.arguments)
     owners = {name: plan.buffer(name) for name in plan.results}
     results = sum(buffer.nbytes for buffer in owners.values() if not isinstance(buffer.owner, Argument))
     aliases = sum(buffer.nbytes for buffer in owners.values() if isinstance(buffer.owner, Donated))
-    return MemoryUse(arguments, results, plan.arena_bytes, aliases)
+    return MemoryUse(arguments, results, plan.arena_bytes, aliases, peak_of(plan, lines, names))
 
 
 def aliases_of(plan: Plan) -> dict[int, int]:

@@ -21,11 +21,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy
 
 from ftiny.errors import DeviceError
+
+if TYPE_CHECKING:
+    from ftiny.lowering.plan_types import KernelSource
 
 logger = logging.getLogger("ftiny")
 
@@ -132,6 +135,13 @@ class Device(ABC):
     def synchronize(self) -> None:
         """Waits for all work; raises `DeviceError` if a kernel failed."""
 
+    def release_memory(self) -> int:
+        """Gives memory that no array and no running program holds back to the driver; returns the bytes."""
+        return 0
+
+    def compile_ahead(self, kernel: KernelSource) -> None:  # noqa: B027 (most devices do nothing)
+        """May start to compile a kernel of a plan that is still being made; `load` will ask for it."""
+
     @abstractmethod
     def load(self, program: Any, sources: Mapping[int, Any] | None = None) -> Executable:
         """Compiles a `Plan` (numpy: takes a `Jaxpr`). `sources` maps the equation numbers that kernels carry to
@@ -220,6 +230,15 @@ def _best() -> Device:
         " pip install 'pyopencl[pocl]' brings an OpenCL device for the CPU"
     )
     return _find("numpy")[0]
+
+
+def release_memory() -> int:
+    """Give device memory that is kept for later use back to the driver, on all devices; returns the bytes.
+
+    Arrays keep theirs. What compiled programs keep for intermediate values goes too, and is allocated again at their
+    next call. Useful before another library, or another process, needs the memory of a GPU.
+    """
+    return sum(found.release_memory() for each in KINDS for found in _found.get(each, ()))
 
 
 @contextmanager

@@ -111,6 +111,10 @@ class Dialect:
         """The dialect's own function for `fn`, or None if emit_math must define it."""
         raise NotImplementedError
 
+    def helper(self, op: str, kind: np.dtype, name: str) -> str | None:
+        """The text of a helper that is shorter in this dialect than emit_math's definition, if there is one."""
+        return None
+
     def load(self, printer: Printer, access: Access) -> str:
         """Text of a load."""
         raise NotImplementedError
@@ -687,6 +691,9 @@ class Printer:
         name = f"{op}_{distinct}{target}{suffix}"
         if name in self.helpers:
             return name
+        own = self.dialect.helper(op, kind, name)
+        if own is not None:
+            return self.add_helper(name, own)
         parameters = [variable(p, k) for p, k in zip("xyz", kinds)]
         definition = emit_math.define(op, kind, parameters)
         if definition is None:

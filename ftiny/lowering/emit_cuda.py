@@ -107,6 +107,15 @@ class Cuda(Dialect):
             return ("__popc" if fn == "population_count" else "__clz") + ("ll" if kind.itemsize == 8 else "")
         return {"minimum": "min", "maximum": "max"}.get(fn) if kind.kind in "iu" else None
 
+    def helper(self, op: str, kind: np.dtype, name: str) -> str | None:
+        """The larger or smaller of two floats, NaN if either is: one instruction since compute capability 8.0."""
+        if kind != F32 or op not in ("minimum", "maximum"):
+            return None
+        head = self.function_head("float", name, "float x, float y")
+        return (f"{head} {{\n#if __CUDA_ARCH__ >= 800\n    float r;\n"
+                f'    asm("{op[:3]}.NaN.f32 %0, %1, %2;" : "=f"(r) : "f"(x), "f"(y));\n    return r;\n'
+                f"#else\n    return x {'<' if op == 'minimum' else '>'} y || x != x ? x : y;\n#endif\n}}")
+
     def special(self, which: str, dimension: int) -> str:
         return f"(int){'blockIdx' if which == 'group' else 'threadIdx'}.{'xyz'[dimension]}"
 
@@ -209,16 +218,26 @@ class Cuda(Dialect):
 
     def pack(self, printer: Printer, text: str, dtype: np.dtype, lanes: int) -> str:
         """The 16 bits of a float rounded to float16 or bfloat16, ties to even."""
+        name = "bits_bf16" if dtype == BFLOAT16 else "bits_f16"
         if dtype == BFLOAT16:
-            body = ('#if __CUDA_ARCH__ >= 800\n    unsigned short r;\n    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(r) : "f"(x));\n'
-                    "    return x != x ? (unsigned short)0x7fc0 : r;\n#else\n    unsigned int u = __float_as_uint(x);\n"
-                    "    return x != x ? (unsigned short)0x7fc0 :\n"
-                    "        (unsigned short)((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);\n#endif")
+            body = f"    return x != x ? (unsigned short)0x7fc0 : {self._rounded(printer)}(x);"
         else:
             body = '    unsigned short r;\n    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(r) : "f"(x));\n    return r;'
-        name = "bits_bf16" if dtype == BFLOAT16 else "bits_f16"
         printer.add_helper(name, f"static __device__ __forceinline__ unsigned short {name}(float x) {{\n{body}\n}}")
         return f"{name}({bare(text)})"
+
+    def _rounded(self, printer: Printer) -> str:
+        """The name of a helper for the 16 bits of a bfloat16; of a NaN, those of some NaN."""
+        return printer.add_helper("rounded_bf16", (
+            "static __device__ __forceinline__ unsigned short rounded_bf16(float x) {\n#if __CUDA_ARCH__ >= 800\n"
+            '    unsigned short r;\n    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(r) : "f"(x));\n    return r;\n#else\n'
+            "    const unsigned int u = __float_as_uint(x);\n    return x != x ? (unsigned short)0x7fc0 :\n"
+            "        (unsigned short)((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);\n#endif\n}"))
+
+    def round_to(self, printer: Printer, text: str, dtype: np.dtype, lanes: int) -> str:
+        if dtype != BFLOAT16:
+            return super().round_to(printer, text, dtype, lanes)
+        return self.unpack(printer, f"{self._rounded(printer)}({bare(text)})", BFLOAT16, lanes)
 
     def unpack(self, printer: Printer, text: str, dtype: np.dtype, lanes: int) -> str:
         """The float whose float16 or bfloat16 bits are `text`."""

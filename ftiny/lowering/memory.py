@@ -76,14 +76,16 @@ class Pool:
         if self.idle_bytes > self.idle_limit:
             self.trim(self.idle_limit)
 
-    def trim(self, limit: int) -> None:
-        """Gives idle blocks back to the driver until at most `limit` bytes are idle."""
+    def trim(self, limit: int) -> int:
+        """Gives idle blocks back to the driver until at most `limit` bytes are idle; returns the bytes given back."""
+        freed = 0
         while True:
             with self._lock:
                 if self.idle_bytes <= limit:
-                    return
+                    return freed
                 size = next(size for size, blocks in self._idle.items() if blocks)
                 block = self._idle[size].pop(0)
                 self.idle_bytes -= size
                 self.allocated_bytes -= size
             self._free(block)
+            freed += size

@@ -25,6 +25,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ftiny.core import Atom, Aval, Eqn, Jaxpr, Literal, Var
+from ftiny.lowering.equations import numbered
 from ftiny.lowering.kernel import Kernel
 from ftiny.lowering.plan_types import (
     ALIGNMENT,
@@ -98,15 +99,16 @@ StepBuilder = Callable[["Planner", Eqn], Step]
 
 
 def make_plan(jaxpr: Jaxpr, items: Sequence[Item], donated: Iterable[int], steps: Mapping[str, StepBuilder],
-              name: str = "program") -> Plan:
+              name: str = "program", prefix: int = 0) -> Plan:
     """The plan that runs `items` in order.
 
     Args:
         jaxpr: the simplified program, without constants.
         donated: positions of inputs whose memory may be written.
         steps: kind of a `Single` -> what makes its step, given the planner and the equation.
+        prefix: what equations.py numbers the program's equations with.
     """
-    planner = Planner(jaxpr, items, frozenset(donated))
+    planner = Planner(jaxpr, items, frozenset(donated), prefix)
     for number, item in enumerate(items):
         planner.run(number, item, steps)
     return planner.finish(name)
@@ -115,8 +117,10 @@ def make_plan(jaxpr: Jaxpr, items: Sequence[Item], donated: Iterable[int], steps
 class Planner:
     """The state of planning: buffers so far, the arena, the launches of the graph that is being gathered."""
 
-    def __init__(self, jaxpr: Jaxpr, items: Sequence[Item], donated: frozenset[int]):
+    def __init__(self, jaxpr: Jaxpr, items: Sequence[Item], donated: frozenset[int], prefix: int = 0):
         self._jaxpr = jaxpr
+        self._equation = {v: numbered(prefix, n) for n, eqn in enumerate(jaxpr.eqns) for v in eqn.outputs}
+        self._working_for: int | None = None  # the equation that scratch memory is for
         self._donated = donated
         self._buffers: dict[str, Buffer] = {}
         self._names: dict[Var, str] = {}
@@ -148,7 +152,8 @@ class Planner:
     # ---- buffers
 
     def _add(self, name: str, aval: Aval, owner: Owner, var: Var | None = None) -> str:
-        self._buffers[name] = Buffer(name, aval.shape, aval.dtype, owner=owner)
+        equation = self._equation.get(var) if var is not None else self._working_for
+        self._buffers[name] = Buffer(name, aval.shape, aval.dtype, owner=owner, equation=equation)
         if var is not None:
             self._names[var] = name
         return name
@@ -202,6 +207,7 @@ class Planner:
     def run(self, number: int, item: Item, steps: Mapping[str, StepBuilder]) -> None:
         """Plan the next item."""
         self._number = number
+        self._working_for = next((self._equation[v] for v in item.writes if v in self._equation), None)
         self._in_place = item.in_place if isinstance(item, Kernels) else ()
         if isinstance(item, Kernels):
             self._launch(item)

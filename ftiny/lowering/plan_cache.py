@@ -2,8 +2,8 @@
 
 Input: a simplified program, a device's capabilities and the donated positions. Output: a key, under which the plan is
 kept as JSON; or None for a program that has no text (a Python callback). The key covers the program up to the names of
-its variables, everything that the schedules know of the device, and the files of the compiler itself, so a changed
-compiler never meets its old plans. Sources are no part of it: they belong to the process.
+its variables, everything that the schedules know of the device and searches have found out on it, and the files of the
+compiler itself, so a changed compiler never meets its old plans. Sources are no part of it: they belong to the process.
 
     key = plan_key(jaxpr, device.capabilities, donated=(0,))
     plan = load_plan(key)              # None the first time
@@ -24,6 +24,7 @@ import numpy as np
 
 from ftiny.core import Atom, Jaxpr, Literal, Primitive, Var
 from ftiny.lowering.cache import disk, key_of
+from ftiny.lowering.choices import table_of, wanted_candidates
 from ftiny.lowering.device import Capabilities
 from ftiny.lowering.plan_types import Plan, PlanError, plan_from_json, plan_to_json
 from ftiny.lowering.profile import log
@@ -39,7 +40,8 @@ def plan_key(jaxpr: Jaxpr, capabilities: Capabilities, donated: Iterable[int]) -
         text = "".join(_program_text(jaxpr))
     except _NoText:
         return None
-    return key_of("plan", text, repr(capabilities), repr(sorted(donated)), _compiler_version())
+    searched = (table_of(capabilities).version, str(wanted_candidates()))
+    return key_of("plan", text, repr(capabilities), repr(sorted(donated)), *searched, _compiler_version())
 
 
 def load_plan(key: str | None) -> Plan | None:

@@ -108,13 +108,14 @@ Owner = Arena | Result | Argument | Donated | Constant
 @dataclass(frozen=True)
 class Buffer:
     """A named array in memory. `layout` is the physical shape where it differs from `shape` (packed or padded
-    tiles); empty means row-major and dense."""
+    tiles); empty means row-major and dense. `equation` is the number (equations.py) of the one that makes it."""
 
     name: str
     shape: tuple[int, ...]
     dtype: numpy.dtype
     layout: tuple[int, ...] = ()
     owner: Owner = Arena(0)
+    equation: int | None = None
 
     @property
     def nbytes(self) -> int:
@@ -657,7 +658,7 @@ def nested_plans(plan: Plan) -> Iterator[Plan]:
 
 # ---------------------------------------------------------------- JSON
 
-FORMAT = 3  # raised whenever the fields of the types above change
+FORMAT = 4  # raised whenever the fields of the types above change
 
 
 def plan_to_json(plan: Plan) -> str:

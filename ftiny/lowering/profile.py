@@ -19,8 +19,10 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 _local = threading.local()
@@ -60,13 +62,63 @@ def log(level: int, text: str) -> None:
             print(text, file=sys.stderr, flush=True)
 
 
-def log_kernel(device: Any, kernel: Any, seconds: float, sources: Mapping[int, Any]) -> None:
-    """The line of one kernel run: `kernel` is a `KernelSource`, `sources` maps equation numbers to lines."""
+# ---- what ran -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that took time: kind 'kernel' (seconds of the device), 'copy', 'host' (a call of a Python function) or
+    'compile'; `start` is in seconds of `time.perf_counter`."""
+
+    kind: str
+    name: str
+    start: float
+    seconds: float
+    device: Any = None
+    bytes: int = 0
+    flops: int = 0
+    sources: tuple[Any, ...] = ()
+
+
+@contextmanager
+def recording(recorder: Any) -> Iterator[None]:
+    """Adds the events of this thread to `recorder.events`, and the plans that run to `recorder.programs`."""
+    before = getattr(_local, "recorder", None)
+    _local.recorder = recorder
+    try:
+        yield
+    finally:
+        _local.recorder = before
+
+
+def recorder() -> Any:
+    """The innermost recorder of this thread, or None."""
+    return getattr(_local, "recorder", None)
+
+
+def is_watched() -> bool:
+    """Whether kernels are to be timed one by one, for the log or for a recorder."""
+    return debug_level() >= 2 or recorder() is not None
+
+
+def record(kind: str, name: str, start: float, seconds: float, **details: Any) -> None:
+    """Hands an event to the recorder, if there is one."""
+    found = recorder()
+    if found is not None:
+        found.events.append(Event(kind, name, start, seconds, **details))
+
+
+def log_kernel(device: Any, kernel: Any, seconds: float, sources: Mapping[int, Any], start: float = 0.0) -> None:
+    """One kernel run: `kernel` is a `KernelSource`, `sources` maps equation numbers to tuples of lines."""
+    found = tuple(dict.fromkeys(source for n in kernel.equations if n in sources for source in sources[n]))
+    record("kernel", kernel.name, start, seconds, device=device, bytes=kernel.bytes, flops=kernel.flops, sources=found)
+    if debug_level() < 2:
+        return
     seconds = max(seconds, 1e-9)
     bandwidth, arithmetic = kernel.bytes / seconds, kernel.flops / seconds
     peak_bandwidth, peak_arithmetic = peaks(device)
     share = max(bandwidth / peak_bandwidth, arithmetic / peak_arithmetic)
-    lines = dict.fromkeys(str(sources[n]) for n in kernel.equations if n in sources)
+    lines = dict.fromkeys(map(str, found))
     log(
         2,
         f"run  {kernel.name:<32} {format_bytes(kernel.bytes):>9}  {format_seconds(seconds):>9}"
@@ -76,7 +128,9 @@ def log_kernel(device: Any, kernel: Any, seconds: float, sources: Mapping[int, A
 
 
 def log_transfer(device: Any, direction: str, nbytes: int, seconds: float) -> None:
-    """The line of one transfer; `direction` is 'to' or 'from' the device."""
+    """One transfer that has just ended; `direction` is 'to' or 'from' the device."""
+    start = time.perf_counter() - seconds
+    record("copy", f"copy {direction} {device.name}", start, seconds, device=device, bytes=nbytes)
     log(
         2,
         f"copy {direction + ' ' + device.name:<32} {format_bytes(nbytes):>9}  {format_seconds(seconds):>9}"

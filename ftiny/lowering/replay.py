@@ -19,15 +19,18 @@ from __future__ import annotations
 
 import math
 import threading
+import time
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy
 
-from ftiny.errors import DeviceError
+from ftiny.errors import DeviceError, OutOfMemoryError
 from ftiny.lowering import profile
 from ftiny.lowering.device import Device, Executable, Memory
+from ftiny.lowering.liveness import peak_of
 from ftiny.lowering.plan_types import (
     Arena,
     Argument,
@@ -147,10 +150,12 @@ class Replay:
             self.users[self.numbers[name]].append(launches)
 
         def start() -> None:
-            if profile.debug_level() >= 2:
+            if profile.is_watched():
+                begin = time.perf_counter()
                 for launch, seconds in zip(step.launches, launches.start_timed(), strict=True):
                     kernel = self.plan.kernels[launch.kernel]
-                    profile.log_kernel(self.driver.device, kernel, seconds, self.sources)
+                    profile.log_kernel(self.driver.device, kernel, seconds, self.sources, begin)
+                    begin += seconds
             else:
                 launches.start()
 
@@ -167,7 +172,9 @@ class Replay:
             self.driver.read(location, self.plan.buffer(name))
             for name, location in zip(step.ins, self._at(step.ins), strict=True)
         ]
+        begin = time.perf_counter()
         outs = step.primitive.numpy(*arrays, **step.params)
+        profile.record("host", step.primitive.name, begin, time.perf_counter() - begin, device=self.driver.device)
         outs = list(outs) if isinstance(outs, (list, tuple)) else [outs]
         for name, location, out in zip(step.outs, self._at(step.outs), outs, strict=True):
             buffer = self.plan.buffer(name)
@@ -313,21 +320,44 @@ def load_constants(device: Device, plan: Plan) -> list[Memory]:
     return [device.from_host(numpy.frombuffer(data, numpy.uint8)) for data in plan.constants]
 
 
+_loaded: weakref.WeakSet[PlanExecutable] = weakref.WeakSet()
+
+
+def drop_idle_instances(device: Device) -> None:
+    """Lets go of the arenas of programs on a device that are not running; the next call of one makes a new arena."""
+    for executable in list(_loaded):
+        if executable.driver.device is device:
+            with executable.lock:
+                executable.idle.clear()
+
+
 class PlanExecutable(Executable):
     """A loaded plan. Instances that are not running wait in `idle`; a run takes one or makes one."""
 
     def __init__(self, driver: Driver, plan: Plan, sources: Mapping[int, Any]):
         plan = unroll(plan, driver.most_launches)
         self.driver, self.plan, self.sources = driver, plan, sources
-        self.constants = load_constants(driver.device, plan)
-        self.idle: list[Instance] = [Instance(self)]
         self.lock = threading.Lock()
+        _loaded.add(self)
+        try:
+            self.constants = load_constants(driver.device, plan)
+            self.idle: list[Instance] = [Instance(self)]
+        except OutOfMemoryError as error:
+            raise self._explained(error) from error
+
+    def _explained(self, error: OutOfMemoryError) -> OutOfMemoryError:
+        return OutOfMemoryError(f"{error}\n{self.plan.name}: {peak_of(self.plan, self.sources)}")
 
     def run(self, arguments: Sequence[Memory], donated: Sequence[int] = ()) -> list[Memory]:
         with self.lock:
             instance = self.idle.pop() if self.idle else None
-        instance = instance or Instance(self)
-        results = instance.run(arguments, donated)
+        try:
+            instance = instance or Instance(self)
+            if (recorder := profile.recorder()) is not None:
+                recorder.programs[id(self)] = self.plan, self.sources
+            results = instance.run(arguments, donated)
+        except OutOfMemoryError as error:
+            raise self._explained(error) from error
         # After an exception the instance is dropped: its arena may hold half of a run.
         with self.lock:
             self.idle.append(instance)

@@ -26,7 +26,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from types import ModuleType
@@ -34,7 +34,7 @@ from typing import Any
 
 import numpy
 
-from ftiny.errors import DeviceError
+from ftiny.errors import DeviceError, OutOfMemoryError
 from ftiny.lowering import cache, nvrtc, profile
 from ftiny.lowering.device import Capabilities, Device, Executable, Memory, contiguous
 from ftiny.lowering.memory import Pool
@@ -51,7 +51,7 @@ from ftiny.lowering.plan_types import (
     check_plan,
     nested_plans,
 )
-from ftiny.lowering.replay import Driver, Launches, PlanExecutable, independent_launches
+from ftiny.lowering.replay import Driver, Launches, PlanExecutable, drop_idle_instances, independent_launches
 
 # Copies of fewer or more bytes go the driver's own way, which is quicker for few and holds no memory for many.
 SMALLEST_STAGED, LARGEST_STAGED = 64 << 10, 64 << 20
@@ -111,6 +111,7 @@ class CudaDevice(Device):
         self.handle = driver.Device(index)
         self._lock = threading.RLock()
         self._functions: dict[str, Any] = {}
+        self._ahead: dict[str, Future[tuple[bytes, bool]]] = {}  # by text: cubins that threads are making
         self._closed = False
 
     @property
@@ -203,13 +204,19 @@ class CudaDevice(Device):
         event = self.driver.Event(self.driver.event_flags.DISABLE_TIMING)
         return PinnedBlock(self.driver.pagelocked_empty(nbytes, numpy.uint8), event)
 
+    def release_memory(self) -> int:
+        self.synchronize()
+        with self.active():
+            drop_idle_instances(self)
+            return self.pool.trim(0)
+
     def allocate(self, nbytes: int) -> Memory:
         pool = self.pool
         try:
             with self.active():
                 block, size = pool.take(nbytes)
         except self.driver.MemoryError as error:
-            raise DeviceError(
+            raise OutOfMemoryError(
                 f"{self.name} has no memory for {profile.format_bytes(nbytes)} more:"
                 f" {profile.format_bytes(pool.allocated_bytes)} are in use ({error})"
             ) from error
@@ -227,7 +234,7 @@ class CudaDevice(Device):
         started = time.perf_counter()
         with self.active():
             self.write(memory.location, array)
-            if profile.debug_level() >= 2:
+            if profile.is_watched():
                 self.stream.synchronize()
                 profile.log_transfer(self, "to", array.nbytes, time.perf_counter() - started)
         return memory
@@ -261,11 +268,11 @@ class CudaDevice(Device):
 
     def to_host(self, memory: Memory, aval: Any) -> numpy.ndarray:
         with self.active():
-            if profile.debug_level() >= 2:
+            if profile.is_watched():
                 self.stream.synchronize()
             started = time.perf_counter()
             data = self.read(memory.location, aval.size * aval.dtype.itemsize)
-        if profile.debug_level() >= 2:
+        if profile.is_watched():
             profile.log_transfer(self, "from", data.nbytes, time.perf_counter() - started)
         out = data.view(aval.dtype).reshape(aval.shape)
         out.flags.writeable = False
@@ -307,22 +314,31 @@ class CudaDevice(Device):
             missing = [k for k in kernels if cache.key_of(k.text) not in self._functions]
             if not missing:
                 return
-            arch = self.capabilities.arch
-            keys = [cubin_key(kernel.text, arch) for kernel in missing]
-            cubins = [cache.disk().get(key) for key in keys]
-            new = [number for number, cubin in enumerate(cubins) if cubin is None]
-            made = compile_all([missing[number] for number in new], arch)
-            for number, cubin in zip(new, made, strict=True):
-                cubins[number] = cubin
-                cache.disk().put(keys[number], cubin)
-            for kernel, code in zip(missing, cubins, strict=True):
-                assert code is not None
-                self._functions[cache.key_of(kernel.text)] = self._load(kernel, code)
+            for kernel in missing:
+                self.compile_ahead(kernel)
+            new = 0
+            for kernel in missing:
+                key = cache.key_of(kernel.text)
+                code, compiled = self._ahead.pop(key).result()
+                self._functions[key] = self._load(kernel, code)
+                new += compiled
         profile.log(
             1,
-            f"cuda: {len(kernels)} kernels, {len(new)} compiled and {len(missing) - len(new)} loaded from disk in"
+            f"cuda: {len(kernels)} kernels, {new} compiled and {len(missing) - new} loaded from disk in"
             f" {profile.format_seconds(time.perf_counter() - started)}",
         )
+
+    def compile_ahead(self, kernel: KernelSource) -> None:
+        """Starts a thread for a kernel that is neither in memory nor being compiled (NVRTC releases the interpreter's
+        lock). The stages before it take as long as the compiler, and so run beside it."""
+        key = cache.key_of(kernel.text)
+        with self._lock:
+            if key not in self._functions and key not in self._ahead:
+                self._ahead[key] = self._compilers.submit(cubin_of, kernel, self.capabilities.arch)
+
+    @cached_property
+    def _compilers(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(min(os.cpu_count() or 1, 16), "ftiny-nvrtc")
 
     def _load(self, kernel: KernelSource, cubin: bytes) -> Any:
         module = self.call("cuModuleLoadData", cubin)
@@ -363,12 +379,15 @@ def cubin_key(text: str, arch: str) -> str:
     return cache.key_of("cubin", text, arch, nvrtc.version(), *nvrtc.OPTIONS)
 
 
-def compile_all(kernels: Sequence[KernelSource], arch: str) -> list[bytes]:
-    """The cubins of kernels, compiled in threads (NVRTC releases the interpreter's lock)."""
-    if len(kernels) < 2:
-        return [nvrtc.compile_cubin(k.text, arch, k.name) for k in kernels]
-    with ThreadPoolExecutor(min(len(kernels), os.cpu_count() or 1, 16)) as threads:
-        return list(threads.map(lambda k: nvrtc.compile_cubin(k.text, arch, k.name), kernels))
+def cubin_of(kernel: KernelSource, arch: str) -> tuple[bytes, bool]:
+    """The cubin of a kernel, from the disk or made now, and whether it was made."""
+    key = cubin_key(kernel.text, arch)
+    known = cache.disk().get(key)
+    if known is not None:
+        return known, False
+    made = nvrtc.compile_cubin(kernel.text, arch, kernel.name)
+    cache.disk().put(key, made)
+    return made, True
 
 
 def disassemble(cubin: bytes) -> str:

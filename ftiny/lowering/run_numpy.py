@@ -90,10 +90,10 @@ class NumpyExecutable(Executable):
         ]
         outs = interpret(self.jaxpr, arrays)
         memories: list[Memory] = [NumpyMemory(self.device, numpy.asarray(out)) for out in outs]
-        if profile.debug_level() >= 2:
-            count = len(self.jaxpr.eqns)
-            seconds = profile.format_seconds(time.perf_counter() - started)
-            profile.log(2, f"run  {count} equations interpreted in {seconds}")
+        if profile.is_watched():
+            count, seconds = len(self.jaxpr.eqns), time.perf_counter() - started
+            profile.record("host", f"{count} equations interpreted", started, seconds, device=self.device)
+            profile.log(2, f"run  {count} equations interpreted in {profile.format_seconds(seconds)}")
         return memories
 
 

@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 
 import numpy
 
-from ftiny.errors import DeviceError
+from ftiny.errors import DeviceError, OutOfMemoryError
 from ftiny.lowering import cache, pocl, profile
 from ftiny.lowering.device import WIDEST_VECTOR, Capabilities, Device, Executable, Memory, contiguous
 from ftiny.lowering.memory import Pool
@@ -46,7 +46,7 @@ from ftiny.lowering.plan_types import (
     check_plan,
     nested_plans,
 )
-from ftiny.lowering.replay import PlanExecutable
+from ftiny.lowering.replay import PlanExecutable, drop_idle_instances
 
 MOST_PENDING = 32  # runs in flight before the host waits once
 WORTH_WAITING = 1 << 20  # bytes that are rather reused after a wait than allocated anew
@@ -197,6 +197,11 @@ class OpenCLDevice(Device):
         if block.last_use > self.completed:
             self.synchronize()
 
+    def release_memory(self) -> int:
+        self.synchronize()
+        drop_idle_instances(self)
+        return self.pool.trim(0)
+
     def allocate(self, nbytes: int) -> Memory:
         return self._allocate(nbytes)
 
@@ -209,7 +214,7 @@ class OpenCLDevice(Device):
         try:
             block, size = self.pool.take(nbytes, idle)
         except (MemoryError, self.cl.Error) as error:
-            raise DeviceError(
+            raise OutOfMemoryError(
                 f"{self.name} has no memory for {profile.format_bytes(nbytes)} more: "
                 f"{profile.format_bytes(self.pool.allocated_bytes)} are in use ({error})"
             ) from error
@@ -224,7 +229,7 @@ class OpenCLDevice(Device):
         started = time.perf_counter()
         if array.nbytes:
             self.write(memory.location, array, wait=not self.capabilities.host_memory)
-        if profile.debug_level() >= 2:
+        if profile.is_watched():
             profile.log_transfer(self, "to", array.nbytes, time.perf_counter() - started)
         return memory
 
@@ -247,7 +252,7 @@ class OpenCLDevice(Device):
             data = numpy.empty(nbytes, numpy.uint8)
             if nbytes:
                 self.cl.enqueue_copy(self.queue, data, memory.location.buffer)
-            if profile.debug_level() >= 2:
+            if profile.is_watched():
                 profile.log_transfer(self, "from", nbytes, time.perf_counter() - started)
         out = data.view(aval.dtype).reshape(aval.shape)
         out.flags.writeable = False

@@ -90,14 +90,20 @@ def _fits(nest: LoopNest, stage: Stage) -> bool:
 def _pays(nest: LoopNest, stages: tuple[Stage, ...]) -> bool:
     """Whether neighbours along the stages' own axes lie closer in memory than neighbouring grid points. Few grid
     points count as four times as far: a thread each would leave the machine idle."""
+    few = math.prod(a.extent for a in nest.grid) < 1024
+    return cheapest_along(nest, stages, 4 if few else 1)
+
+
+def cheapest_along(nest: LoopNest, stages: tuple[Stage, ...], factor: int = 1) -> bool:
+    """Whether threads side by side along the stages' own axes move fewer bytes than side by side along the grid,
+    where a byte counts `factor` times."""
     merged = tuple(a for a in nest.grid if a.extent > 1)
     if not merged:
         return True
     convert = Converter(plain_places(nest))
     along = sum(_fetched(nest, stage, convert, inner_axis(stage)) for stage in stages)
     across = sum(_fetched(nest, stage, convert, merged[-1]) for stage in stages)
-    few = math.prod(a.extent for a in merged) < 1024
-    return along < across * (4 if few else 1)
+    return along < across * factor
 
 
 def _fetched(nest: LoopNest, stage: Stage, convert: Converter, neighbours: Axis | None) -> int:
@@ -191,7 +197,6 @@ def _build(context: Context, stages: tuple[Stage, ...], layout: Layout, chip: On
     arrays: list[Stmt] = []
     places = _places(context, stages, names, worker, arrays, chip, copies)
     body = BlockBody(nest, Converter(places, axes), names, layout, context.capabilities.warp, chip, guard)
-    body.in_flight *= 4 if copies and layout.lanes == 1 else 1  # few blocks, and 4 bytes an access
     statements: list[Stmt] = []
     for position, stage in enumerate(stages):
         statements += body.stage(stage)

@@ -13,7 +13,7 @@ Worked example: sum of x[row, j] with j: 4096, 256 threads, 4 lanes:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -44,8 +44,10 @@ from ftiny.lowering.schedule_generic import live_states
 if TYPE_CHECKING:
     from ftiny.lowering.schedule_on_chip import OnChip
 
+Statements = Callable[[Converter], list[Stmt]]  # of one element, given where its axes are
+
 UNROLLED = 32  # elements of one thread up to which a loop is unrolled altogether
-IN_FLIGHT = 4  # accesses of one thread in a turn of a longer loop
+IN_FLIGHT = 16  # elements of one thread in a turn of a longer loop, in 4 accesses at least
 SERIAL_WARPS = 4  # states that every thread adds up itself; more are exchanged
 
 
@@ -75,7 +77,11 @@ class BlockBody(Body):
         self.thread = simplify(local(0, layout.threads * layout.rows) % layout.threads)
         self.chip, self.guard = chip, guard
         self.scratch: list[Stmt] = []
-        self.in_flight = IN_FLIGHT
+        self.states = 1  # side by side, each with its own threads
+
+    def state(self, thread: Expr) -> Expr:
+        """Where a thread leaves its state in shared memory."""
+        return thread
 
     def declaration(self, write: Write) -> list[Stmt]:
         place = self.convert.places[write.value]
@@ -91,11 +97,11 @@ class BlockBody(Body):
 
     # ------------------------------------------------------------------------------- dealing out
 
-    def _dealt(self, inner: Axis, body, lanes: int) -> list[Stmt]:
+    def _dealt(self, inner: Axis, body: Statements, lanes: int) -> list[Stmt]:
         """`body(converter)` for every element of an axis that this thread is dealt."""
         turns, left = divmod(inner.extent, self.threads * lanes)
         result: list[Stmt] = []
-        several = self.in_flight if turns * lanes > UNROLLED else max(1, turns)
+        several = max(4, IN_FLIGHT // max(lanes, self.wide)) if turns * lanes > UNROLLED else max(1, turns)
         full, rest = divmod(turns, several)
         if full:
             result += self._turns(inner, body, lanes, full, several, 0)
@@ -107,7 +113,7 @@ class BlockBody(Body):
             result += statements if is_const(guard, True) else [If(guard, tuple(statements))]
         return result
 
-    def _turns(self, inner: Axis, body, lanes: int, full: int, several: int, first: int) -> list[Stmt]:
+    def _turns(self, inner: Axis, body: Statements, lanes: int, full: int, several: int, first: int) -> list[Stmt]:
         """Turns `first` .. first + full*several, `several` of them unrolled."""
         outer, step = (Axis(self.names.fresh(f"{inner.name}{stem}"), n) for stem, n in (("k", full), ("u", several)))
         turn = const(first) + (axis_expr(outer) * several if full > 1 else const(0)) + (
@@ -154,12 +160,13 @@ class BlockBody(Body):
         names = [self.convert.places[v.name].name for v in stage.state]
         dtypes = [v.dtype for v in stage.state]
         states = names if lanes == 1 else [self.names.fresh(f"{n}_v") for n in names]
-        head += [Declare(n, d, self.convert(e), lanes) for n, d, e in zip(states, dtypes, stage.init)]
+        wide = max(lanes, self.wide)
+        head += [Declare(n, d, self.convert(e), wide) for n, d, e in zip(states, dtypes, stage.init)]
         places = {v.name: Place("variable", n) for v, n in zip(stage.state, states)}
 
         def step(convert: Converter) -> list[Stmt]:
             convert = convert.with_places(places)
-            return self._advance([convert(e) for e in stage.step], states, dtypes, lanes)
+            return self._advance([convert(e) for e in stage.step], states, dtypes, wide)
 
         head += self.nested(outer, self._dealt(inner, step, lanes))
         if lanes > 1:
@@ -181,7 +188,8 @@ class BlockBody(Body):
         replaced = {v.name: variable(n, v.dtype) for v, n in zip(stage.state, names)}
         replaced |= {v.name + OTHER: x for v, x in zip(stage.state, right)}
         assert stage.combine is not None
-        return self._advance(replace_loads(stage.combine, replaced), names, [v.dtype for v in stage.state])
+        dtypes = [v.dtype for v in stage.state]
+        return self._advance(replace_loads(stage.combine, replaced), names, dtypes, self.wide)
 
     def _across_threads(self, stage: Fold, names: list[str], dtypes: list[np.dtype]) -> list[Stmt]:
         if self.threads == 1:
@@ -220,15 +228,15 @@ class BlockBody(Body):
 
     def _tree(self, stage: Fold, names: list[str], dtypes: list[np.dtype]) -> list[Stmt]:
         """Halve the number of states until one is left, in shared memory."""
-        arrays = self._arrays(names, dtypes, self.threads)
-        keep = [Store(a, self.thread, variable(n, d)) for a, n, d in zip(arrays, names, dtypes)]
+        arrays = self._arrays(names, dtypes, self.threads * self.states)
+        keep = [Store(a, self.state(self.thread), variable(n, d)) for a, n, d in zip(arrays, names, dtypes)]
         result: list[Stmt] = [*keep, Barrier("shared")]
         distance = self.threads // 2
         while distance:
-            take = [element(a, self.thread + distance, d) for a, d in zip(arrays, dtypes)]
+            take = [element(a, self.state(self.thread + distance), d) for a, d in zip(arrays, dtypes)]
             result += [If(self.thread < distance, (*self._combine(stage, names, take), *keep)), Barrier("shared")]
             distance //= 2
-        return result + [Assign(n, element(a, const(0), d)) for a, n, d in zip(arrays, names, dtypes)]
+        return result + [Assign(n, element(a, self.state(const(0)), d)) for a, n, d in zip(arrays, names, dtypes)]
 
     def _arrays(self, names: list[str], dtypes: list[np.dtype], size: int) -> list[str]:
         arrays = [self.names.fresh(f"{n}_shared") for n in names]

@@ -20,10 +20,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
 
+from ftiny.lowering.choices import choose
 from ftiny.lowering.expr import Axis, Expr, const, loads, minimum, variable
 from ftiny.lowering.expr import axis as axis_expr
 from ftiny.lowering.index import flatten, simplify, unflatten
@@ -66,7 +67,7 @@ class Tile:
     """A choice: `vector` and `row` operands, and the tile [height rows, width vector positions].
 
     The rows are `step` positions of `row_axis` times all positions of the axes `full`; panels and row tiles
-    beyond them run over `vector_outer` and `row_outer`. `cycles` is the estimate that chose it.
+    beyond them run over `vector_outer` and `row_outer`.
     """
 
     contraction: Contraction
@@ -80,7 +81,6 @@ class Tile:
     step: int
     full: tuple[Axis, ...]
     row_outer: tuple[Axis, ...]
-    cycles: float = 0.0
 
     @property
     def height(self) -> int:
@@ -129,9 +129,8 @@ def schedule_cpu(contraction: Contraction, capabilities) -> Scheduled | None:
 
 
 def _best(contraction: Contraction, capabilities) -> Tile | None:
-    tiles = [_cheapest(c, vector, row, columns, capabilities)
-             for c, vector, row, columns in _orientations(contraction)]
-    return min((t for t in tiles if t is not None), key=lambda t: t.cycles, default=None)
+    tiles = (tile for orientation in _orientations(contraction) for tile in _tiles(*orientation, capabilities))
+    return choose("tile", tiles, _cycles)
 
 
 def _orientations(contraction: Contraction) -> Iterator[tuple[Contraction, Operand, Operand, bool]]:
@@ -160,17 +159,16 @@ def _contiguous(contraction: Contraction, axes: tuple[Axis, ...]) -> Axis:
     return max(axes, key=lambda a: (terms.get(a) == 1, a.extent))
 
 
-def _cheapest(contraction: Contraction, vector: Operand, row: Operand, columns: bool, capabilities) -> Tile | None:
+def _tiles(contraction: Contraction, vector: Operand, row: Operand, columns: bool, capabilities) -> Iterator[Tile]:
     sides = (contraction.columns, contraction.rows) if columns else (contraction.rows, contraction.columns)
     candidates = [a for a in sides[0] if vector.stride(a) == 1]
     if not candidates:
-        return None
+        return
     vector_axis = max(candidates, key=lambda a: a.extent)
     full_lanes = max(1, min(16, capabilities.vector_width * 4 // contraction.state.dtype.itemsize))
     lanes = min(full_lanes, 1 << (vector_axis.extent.bit_length() - 1))
     registers = 32 if capabilities.vector_width >= 16 else 16
     outer = tuple(a for a in sides[0] if a is not vector_axis)
-    best: Tile | None = None
     for vectors in (1, 2, 3, 4, 6, 8):
         width = min(vector_axis.extent, vectors * lanes)
         # A row of vectors, one spread element, and the accumulators.
@@ -179,11 +177,7 @@ def _cheapest(contraction: Contraction, vector: Operand, row: Operand, columns: 
             break
         for row_axis, step, full in _heights(sides[1], most):
             row_outer = tuple(a for a in sides[1] if a is not row_axis and a not in full)
-            tile = Tile(contraction, vector, row, vector_axis, outer, lanes, width, row_axis, step, full, row_outer)
-            cycles = _cycles(tile)
-            if best is None or cycles < best.cycles:
-                best = replace(tile, cycles=cycles)
-    return best
+            yield Tile(contraction, vector, row, vector_axis, outer, lanes, width, row_axis, step, full, row_outer)
 
 
 def _heights(axes: tuple[Axis, ...], most: int) -> Iterator[tuple[Axis, int, tuple[Axis, ...]]]:

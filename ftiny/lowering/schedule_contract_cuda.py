@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ftiny.lowering.choices import choose
 from ftiny.lowering.expr import (
     Axis,
     Expr,
@@ -139,7 +140,7 @@ def _oriented(contraction: Contraction) -> Contraction:
 
 def choose_block(contraction: Contraction, capabilities) -> Block | None:
     """The block and split with the least estimated time; None if the device has no room for any."""
-    return min(_blocks(contraction, capabilities), key=lambda b: _cycles(contraction, b, capabilities), default=None)
+    return choose("block", _blocks(contraction, capabilities), lambda b: _cycles(contraction, b, capabilities))
 
 
 def _blocks(contraction: Contraction, capabilities) -> Iterator[Block]:

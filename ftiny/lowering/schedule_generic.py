@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ftiny.lowering.choices import choose
 from ftiny.lowering.expr import Axis, Expr, const, loads, minimum, topological
 from ftiny.lowering.expr import axis as axis_expr
 from ftiny.lowering.index import simplify, unflatten
@@ -37,6 +38,7 @@ from ftiny.lowering.schedule import Phase, Scheduled, accesses_of, parameter, tr
 from ftiny.lowering.schedule_body import Body, Converter, Names, Place
 from ftiny.lowering.schedule_merge import merge_local, merged_nest
 from ftiny.lowering.schedule_pieces import cut_fold, cut_scan
+from ftiny.lowering.schedule_tiles import cut_tiles
 
 PRIVATE_BYTES = {True: 64 * 1024, False: 2 * 1024}  # one worker's arrays: of a CPU, of a GPU with its many threads
 MIN_WORK = 8192
@@ -129,6 +131,12 @@ def points_kernel(context: Context, stages: tuple[Stage, ...]) -> None:
         longer, fold = scan
         fold_across(Context(longer, context.capabilities, context.scratch, context.kernels), (fold,), fold)
         return
+    tiles = cut_tiles(context, stages) if context.cpu else None
+    if tiles is not None:
+        for part in tiles:
+            check_nest(part)
+            points_kernel(Context(part, context.capabilities, context.scratch, context.kernels), part.stages)
+        return
     if vector_kernel(context, stages) if context.cpu else gpu_kernel(context, stages):
         return
     serial = _serial_axes(nest, stages) if context.cpu else ()
@@ -144,10 +152,11 @@ def points_kernel(context: Context, stages: tuple[Stage, ...]) -> None:
 def gpu_kernel(context: Context, stages: tuple[Stage, ...]) -> bool:
     """Give the stages to the first GPU schedule that wants them."""
     from ftiny.lowering.schedule_block import schedule_block
+    from ftiny.lowering.schedule_columns import schedule_columns
     from ftiny.lowering.schedule_transpose import schedule_transpose
     from ftiny.lowering.schedule_wide import schedule_wide
 
-    schedules = (schedule_transpose, schedule_block, schedule_wide)
+    schedules = (schedule_transpose, schedule_columns, schedule_block, schedule_wide)
     return any(schedule(context, stages) for schedule in schedules)
 
 
@@ -204,7 +213,11 @@ def point_work(stages: Iterable[Stage]) -> int:
 
 def cpu_workers(context: Context, work: int) -> int:
     """How many work-items to start for so many operations: a few per core, none with too little to do."""
-    return max(1, min(context.capabilities.compute_units * 4, work // MIN_WORK))
+    most = work // MIN_WORK
+    if most <= 1:
+        return 1
+    per_core = choose("workers per core", (4, 1, 2, 8), lambda n: abs(math.log(n / 4)))
+    return max(1, min(context.capabilities.compute_units * per_core, most))
 
 
 def nest_names(nest: LoopNest, stages: Iterable[Stage]) -> Names:

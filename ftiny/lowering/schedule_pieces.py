@@ -27,13 +27,16 @@ if TYPE_CHECKING:
     from ftiny.lowering.schedule_generic import Context
 
 MIN_RUN = 512
-# Folded elements worth a worker of their own: a CPU's work-item, a GPU's block of threads, its thread.
-MIN_PIECE, MIN_BLOCK_PIECE, MIN_THREAD_PIECE = 4096, 8192, 8
+# Folded elements worth a worker of their own: a CPU's work-item, a GPU's block of threads, its thread, and the thread
+# of a block that folds columns.
+MIN_PIECE, MIN_BLOCK_PIECE, MIN_THREAD_PIECE, MIN_COLUMN_PIECE = 4096, 8192, 64, 32
 BLOCKS_PER_UNIT = 8  # blocks of 256 threads that a multiprocessor holds: all pieces run at once
 
 
 def cut_fold(context: Context, stages: tuple[Stage, ...]) -> tuple[LoopNest, LoopNest, tuple[Value, ...]] | None:
     """The two nests and the partial states between them, or None."""
+    from ftiny.lowering.schedule_columns import columns
+
     found = _only_fold(stages)
     if found is None:
         return None
@@ -46,8 +49,8 @@ def cut_fold(context: Context, stages: tuple[Stage, ...]) -> tuple[LoopNest, Loo
     length, count = _run_length(context, cut.extent, count)
     piece, run = Axis(_new_axis("piece", nest), count), Axis(f"{cut.name}.run", length)
     position = axis_expr(piece) * length + axis_expr(run)
-    # Where the second nest's threads read along the pieces (a GPU), those lie side by side.
-    order = (piece, *nest.grid) if context.cpu else (*nest.grid, piece)
+    # Where the second nest's threads read along the pieces (rows on a GPU), those lie side by side.
+    order = (piece, *nest.grid) if context.cpu or columns(context, stages) else (*nest.grid, piece)
     shape = tuple(a.extent for a in order)
     partials = tuple(Value(context.fresh(f"{v.name}.partial"), shape, v.dtype, v.dtype, "global") for v in fold.state)
     over = tuple(run if a == cut else a for a in fold.over)
@@ -82,11 +85,14 @@ def cut_scan(context: Context, stages: tuple[Stage, ...]) -> tuple[LoopNest, Fol
 
 def _run_length(context: Context, extent: int, count: int) -> tuple[int, int]:
     """(length of a piece, number of pieces); a worker of the second kernel takes what is left over. On a CPU that is
-    a piece like the others. On a GPU all the machine would wait for the one block that has it, so there the
-    pieces leave only as much as lets every piece start at a wide access."""
+    a piece like the others. On a GPU all the machine would wait for the one block that has it: the
+    number changes a little if then nothing is left, or only so much is that every piece starts at a wide access."""
     if context.cpu:
         length = -(-extent // count)
         return length, extent // length
+    near = [c for c in range(max(2, count * 3 // 4), count * 5 // 4 + 1) if extent % c == 0]
+    if near:
+        count = max(near, key=lambda c: (c <= count, min(c, count), -c))
     length = extent // count
     return (length // WIDE_BYTES * WIDE_BYTES if length >= MIN_BLOCK_PIECE else length), count
 
@@ -111,6 +117,7 @@ def _only_fold(stages: tuple[Stage, ...]) -> tuple[Fold, tuple[Map, ...]] | None
 def piece_count(context: Context, stages: tuple[Stage, ...], cut: Axis) -> int:
     """How many pieces: as many as idle workers could take, each with enough to do."""
     from ftiny.lowering.schedule_block import takes
+    from ftiny.lowering.schedule_columns import columns
 
     (fold,) = (s for s in stages if isinstance(s, Fold))
     points = max(1, math.prod(a.extent for a in context.nest.grid))
@@ -119,6 +126,10 @@ def piece_count(context: Context, stages: tuple[Stage, ...], cut: Axis) -> int:
     if context.cpu:
         wanted = units * 4 // points if points < units * 2 else 1
         least = MIN_PIECE // points
+    elif (layout := columns(context, stages, pieces=True)) is not None:
+        full, alone = units * BLOCKS_PER_UNIT, columns(context, stages)
+        enough = layout.blocks >= full // 2 or (alone is not None and elements <= MIN_COLUMN_PIECE * alone.down)
+        wanted, least = 1 if enough else full // layout.blocks, MIN_COLUMN_PIECE * layout.down
     elif takes(context.nest, stages):
         wanted, least = (units * BLOCKS_PER_UNIT // points if points < units * 2 else 1), MIN_BLOCK_PIECE
     else:

@@ -44,7 +44,8 @@ from ftiny.lowering.schedule_merge import plain_places
 
 THREADS = 256
 BANK = 4  # bytes
-SHORTEST = 8  # an axis shorter than this lies within a few sectors, which the cache holds
+EDGES = (128, 64, 32)  # of a tile, longest first: rows of 256 bytes, shorter ones where several tiles share the room
+SMALLEST = 1024  # points of a tile: fewer lie within a few sectors, which the cache holds
 STATIC_SHARED = 48 * 1024
 SPOT = Axis("spot", 2**31)  # the place in the tile, inside expressions of the nest
 
@@ -71,7 +72,7 @@ def schedule_transpose(context: Context, stages: tuple[Stage, ...]) -> bool:
         return False
     convert = Converter(plain_places(nest))
     write = _contiguous_axis(nest, [convert.offset(w.index, convert.places[w.value]) for w in writes])
-    if write is None or write.extent < SHORTEST:
+    if write is None:
         return False
     found = _transposed(nest, writes, write, convert)
     if not found:
@@ -80,17 +81,18 @@ def schedule_transpose(context: Context, stages: tuple[Stage, ...]) -> bool:
     if context.capabilities.dialect == "opencl" and any(n.dtype == F16 for n in nodes):
         return False  # OpenCL has no arrays of half
     size = max(n.dtype.itemsize for n in nodes)
-    edge = min(128, max(32, 256 // size))
     offsets = [simplify(load_index(convert(n))[0]) for n in nodes]
     stored = [convert.offset(w.index, convert.places[w.value]) for w in writes]
     even = [aligned(nest.value(name)) for name in (*(n.attr[0] for n in nodes), *(w.value for w in writes))]
-    sides = (_side(along, edge, size if all(even) else WIDE_BYTES, offsets),
-             _side(write, edge, size if all(even) else WIDE_BYTES, stored))
-    pitch = sides[0].size + max(1, BANK // size)
-    if len(nodes) * pitch * sides[1].size * size > min(STATIC_SHARED, context.capabilities.shared_bytes):
-        return False
-    Tiles(context, stages, writes, nodes, sides, pitch).build()
-    return True
+    room = min(STATIC_SHARED, context.capabilities.shared_bytes)
+    for edge in EDGES:
+        sides = _sides((along, write), edge, size if all(even) else WIDE_BYTES, (offsets, stored))
+        pitch = sides[0].size + max(1, BANK // size)
+        fits = edge <= max(32, 256 // size) and len(nodes) * pitch * sides[1].size * size <= room
+        if fits and sides[0].size * sides[1].size >= SMALLEST:
+            Tiles(context, stages, writes, nodes, sides, pitch).build()
+            return True
+    return False
 
 
 def _fits(nest: LoopNest, stages: tuple[Stage, ...], writes: Iterable[Write]) -> bool:
@@ -117,13 +119,13 @@ def _transposed(nest: LoopNest, writes: Iterable[Write], write: Axis,
     by_axis: dict[Axis, list[Expr]] = {}
     for node in loads(r for w in writes for r in w.roots()):
         guard, other = load_guard(node)
-        if guard is not None and other is not None and not is_const(other) or not load_index(node):
+        if not node.attr[1] or (guard is not None and other is not None and not is_const(other)):
             continue
         offset = simplify(load_index(convert(node))[0])
         if coefficient(offset, axis_expr(write)) in (0, 1):
             continue
         for one in nest.grid:
-            if one != write and one.extent >= SHORTEST and coefficient(offset, axis_expr(one)) == 1:
+            if one != write and one.extent > 1 and coefficient(offset, axis_expr(one)) == 1:
                 by_axis.setdefault(one, []).append(node)
     if not by_axis:
         return None
@@ -131,15 +133,22 @@ def _transposed(nest: LoopNest, writes: Iterable[Write], write: Axis,
     return along, by_axis[along]
 
 
-def _side(axis: Axis, edge: int, size: int, offsets: Iterable[Expr]) -> Side:
-    """The tile along an axis: `edge`, less for a short axis; lanes as far as all the offsets are aligned."""
-    leaf, lanes = axis_expr(axis), min(8, WIDE_BYTES // size)
-    steps = [axis.extent]
+def _sides(axes: tuple[Axis, Axis], edge: int, size: int, offsets: tuple[list[Expr], list[Expr]]) -> tuple[Side, Side]:
+    """The tile: `edge` by `edge`, longer on one side where the other axis is short; lanes as far as all the offsets of
+    an axis are aligned."""
+    whole = [1 << (a.extent - 1).bit_length() for a in axes]
+    sizes = [min(whole[k], edge * edge // min(edge, whole[1 - k])) for k in (0, 1)]
+    if min(whole) >= edge:
+        sizes = [edge, edge]
+    return tuple(Side(a, n, _aligned_lanes(a, size, o)) for a, n, o in zip(axes, sizes, offsets))  # type: ignore
+
+
+def _aligned_lanes(axis: Axis, size: int, offsets: Iterable[Expr]) -> int:
+    leaf, steps = axis_expr(axis), [axis.extent, min(8, WIDE_BYTES // size)]
     for offset in offsets:
         terms, constant = terms_of(offset)
         steps += [constant, *(c for atom, c in terms.items() if atom is not leaf)]
-    lanes = math.gcd(lanes, *steps)
-    return Side(axis, min(edge, 1 << (axis.extent - 1).bit_length()), lanes)
+    return math.gcd(*steps)
 
 
 class Tiles:
@@ -159,7 +168,8 @@ class Tiles:
         self.axes = dict(unflatten(group(0, blocks), (*others, *self.tile_axes)))
         self.names: Names = nest_names(nest, stages)
         self.tiles = [self.names.fresh(f"{node.attr[0]}_tile") for node in nodes]
-        self.places = plain_places(nest) | {t: Place("buffer", t, (SPOT.extent,)) for t in self.tiles}
+        self.places = {v.name: Place("buffer", v.name, v.shape) for v in nest.all_values()}
+        self.places |= {t: Place("buffer", t, (SPOT.extent,)) for t in self.tiles}
 
     def build(self) -> None:
         """Append the kernel."""

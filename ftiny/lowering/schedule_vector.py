@@ -85,16 +85,15 @@ class Costs:
         cost = sum(self._iterations(s) * self._vector(s, vector, lanes) for s in self.stages)
         return cost * covered + (1 - covered) * self.scalar()
 
-    def along(self, lanes: int, smallest: int = MIN_LANES) -> float:
-        """With lanes along the stages' own last axes (of at least `smallest` elements),
-        scalars where that does not fit."""
+    def along(self, lanes: int) -> float:
+        """With lanes along the stages' own last axes, scalars where that does not fit."""
         total = 0.0
         for stage in self.stages:
             scalar = self._iterations(stage) * self._scalar(stage)
             options = [stage.over[-1]] if isinstance(stage, Fold) and stage.combine and not stage.emit else []
             options += [stage.axes[-1]] if stage.axes else []
             vectors = [self._iterations(stage) * self._vector(stage, a, min(lanes, _power_of_two(a.extent)))
-                       for a in options if a.extent >= smallest]
+                       for a in options if a.extent >= MIN_LANES]
             total += min([scalar, *vectors])
         return total
 

@@ -32,7 +32,9 @@ def schedule_wide(context: Context, stages: tuple[Stage, ...]) -> bool:
     axis = next((a for a in reversed(nest.grid) if a.extent > 1), None)
     if axis is None or not _fits(nest, stages):
         return False
-    lanes = _lanes(context, stages, axis)
+    lanes = point_lanes(nest, stages, axis)
+    while lanes > 1 and not crowded(context, lanes):
+        lanes //= 2
     if lanes == 1:
         return False
     _build(context, stages, axis, lanes)
@@ -54,11 +56,17 @@ def _fits(nest: LoopNest, stages: Iterable[Stage]) -> bool:
     return True
 
 
-def _lanes(context: Context, stages: tuple[Stage, ...], axis: Axis) -> int:
-    """16 bytes of the smallest elements that lie along the axis; fewer where that leaves the machine idle, makes
-    long programs or is not aligned; 1 where wide accesses do not outnumber scattered ones."""
-    nest, convert, leaf = context.nest, Converter(plain_places(context.nest)), axis_expr(axis)
-    sizes = {nest.value(w.value).memory.itemsize for s in stages for w in writes_of(s) if nest.value(w.value).shape}
+def crowded(context: Context, lanes: int) -> bool:
+    """Whether a thread for every `lanes` points keeps the machine busy: a quarter of the threads it can hold."""
+    points = math.prod(a.extent for a in context.nest.grid)
+    return points >= lanes * context.capabilities.compute_units * RESIDENT // 4
+
+
+def point_lanes(nest: LoopNest, stages: tuple[Stage, ...], axis: Axis) -> int:
+    """How many neighbouring points a thread takes: 16 bytes of the smallest elements that lie along the axis, fewer
+    where that is not aligned or makes long programs; 1 where wide accesses do not outnumber scattered ones."""
+    convert, leaf = Converter(plain_places(nest)), axis_expr(axis)
+    sizes = {nest.value(w.value).memory.itemsize for s in stages for w in _stores(nest, s)}
     nodes = [n for s in stages for n in topological([convert(e) for e in offsets_and_values(s)])]
     if not all(aligned(nest.value(w.value)) for s in stages for w in _stores(nest, s)):
         return 1
@@ -68,11 +76,9 @@ def _lanes(context: Context, stages: tuple[Stage, ...], axis: Axis) -> int:
             return 1
         if node.op == "load" and coefficient(load_index(node)[0], leaf) == 1:
             sizes.add(nest.value(node.attr[0]).memory.itemsize)
-    points = math.prod(a.extent for a in nest.grid)
     lanes = min(8, WIDE_BYTES // min(sizes)) if sizes else 1
     while lanes > 1 and not (
         axis.extent % lanes == 0
-        and points >= lanes * context.capabilities.compute_units * RESIDENT // 4
         and len(nodes) * lanes <= MOST_NODES
         and all(pays(axis, lanes, offsets_and_values(s), _stores(nest, s), convert) for s in stages)
     ):

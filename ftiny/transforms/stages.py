@@ -29,6 +29,7 @@ from ftiny.execute import executable_for
 from ftiny.lowering import make_plan
 from ftiny.lowering.cost import MemoryUse, aliases_of, cost_of, memory_of
 from ftiny.lowering.device import Device, default_device
+from ftiny.lowering.liveness import Lines
 from ftiny.lowering.plan_types import Plan, nested_plans
 from ftiny.lowering.profile import format_bytes
 from ftiny.source import located
@@ -86,10 +87,11 @@ class Lowered:
     def __init__(self, jitted: Jitted, entry: Entry, device: Device):
         self._jitted, self._entry, self.name, self.device = jitted, entry, jitted.name, device
         self.plan: Plan | None = None
+        self.lines: Lines = {}
         if device.capabilities.dialect != "numpy":
             from ftiny.lowering.compiler import Compiler
 
-            self.plan, _ = make_plan(entry.program, Compiler(device.capabilities), entry.donated)
+            self.plan, self.lines = make_plan(entry.program, Compiler(device.capabilities), entry.donated)
 
     def as_text(self) -> str:
         """The plan and the source of every kernel; for the interpreter, which has none, the program."""
@@ -159,8 +161,16 @@ class Compiled:
         return self._lowered.cost_analysis()
 
     def memory_analysis(self) -> MemoryUse | None:
-        """Bytes of arguments, results, temporaries and aliases; None for the interpreter."""
-        return memory_of(self._lowered.plan) if self._lowered.plan is not None else None
+        """Bytes of arguments, results, temporaries and aliases, and which lines hold how much at the peak (print it);
+        None for the interpreter.
+
+            print(jit(grad(loss)).lower(params, batch).compile().memory_analysis())
+        """
+        lowered = self._lowered
+        if lowered.plan is None:
+            return None
+        closed_over = [f"closed-over array {number}" for number in range(len(self._entry.consts))]
+        return memory_of(lowered.plan, lowered.lines, closed_over + argument_names(self._entry.structure))
 
     def donation_report(self) -> str:
         """A line for each donated argument: which result took its memory over, or that none did."""

@@ -1,7 +1,13 @@
 #ifndef ftiny_maximum_f32
 #define ftiny_maximum_f32
 static __device__ __forceinline__ float maximum_f32(float x, float y) {
-    return ((x > y) || (x != x)) ? x : y;
+#if __CUDA_ARCH__ >= 800
+    float r;
+    asm("max.NaN.f32 %0, %1, %2;" : "=f"(r) : "f"(x), "f"(y));
+    return r;
+#else
+    return x > y || x != x ? x : y;
+#endif
 }
 #endif
 extern "C" __global__ void __launch_bounds__(32)

@@ -1,7 +1,13 @@
 #ifndef ftiny_maximum_f32
 #define ftiny_maximum_f32
 static __device__ __forceinline__ float maximum_f32(float x, float y) {
-    return ((x > y) || (x != x)) ? x : y;
+#if __CUDA_ARCH__ >= 800
+    float r;
+    asm("max.NaN.f32 %0, %1, %2;" : "=f"(r) : "f"(x), "f"(y));
+    return r;
+#else
+    return x > y || x != x ? x : y;
+#endif
 }
 #endif
 extern "C" __global__ void __launch_bounds__(128)
@@ -25,10 +31,23 @@ max_sum_128x10(const float* __restrict__ a0, const int* __restrict__ a1, float* 
 extern "C" __global__ void __launch_bounds__(32)
 sum_neg_128(const float* __restrict__ a0, float* __restrict__ a1) {
     const int local_0 = (int)threadIdx.x;
-    float s0 = 0.0f;
-    for (int j0k = 0; j0k < 4; j0k++) {
-        s0 = s0 + a0[(j0k * 32) + local_0];
-    }
+    float s0_v_0 = 0.0f;
+    float s0_v_1 = 0.0f;
+    float s0_v_2 = 0.0f;
+    float s0_v_3 = 0.0f;
+    const float4 v0_ = *(const float4*)(a0 + (local_0 * 4));
+    const float a0_w1_0 = v0_.x, a0_w1_1 = v0_.y, a0_w1_2 = v0_.z, a0_w1_3 = v0_.w;
+    const float s0_v_0_new2 = s0_v_0 + a0_w1_0;
+    const float s0_v_1_new2 = s0_v_1 + a0_w1_1;
+    const float s0_v_2_new2 = s0_v_2 + a0_w1_2;
+    const float s0_v_3_new2 = s0_v_3 + a0_w1_3;
+    s0_v_0 = s0_v_0_new2;
+    s0_v_1 = s0_v_1_new2;
+    s0_v_2 = s0_v_2_new2;
+    s0_v_3 = s0_v_3_new2;
+    const float s0_c2_0 = s0_v_0 + s0_v_2;
+    const float s0_c2_1 = s0_v_1 + s0_v_3;
+    float s0 = s0_c2_0 + s0_c2_1;
     const float s0_from = __shfl_xor_sync(0xffffffffu, s0, 16);
     s0 = s0 + s0_from;
     const float s0_from_1 = __shfl_xor_sync(0xffffffffu, s0, 8);
