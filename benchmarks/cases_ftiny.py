@@ -120,6 +120,21 @@ def _(peer, s):
     return lambda ids, dy: jnp.zeros((s.v, s.d), dy.dtype).at[ids].add(dy)
 
 
+@case("scatter_add", "unordered")
+def _(peer, s):
+    return lambda ids, dy: jnp.zeros((s.v, s.d), dy.dtype).at[ids].add(dy, unordered=True)
+
+
+@case("scatter_add_1d")
+def _(peer, s):
+    return lambda ids, w: jnp.zeros(s.v, w.dtype).at[ids].add(w)
+
+
+@case("scatter_add_1d", "unordered")
+def _(peer, s):
+    return lambda ids, w: jnp.zeros(s.v, w.dtype).at[ids].add(w, unordered=True)
+
+
 # ---- matrix products and convolutions ----------------------------------------------------------------------
 @case("matmul")
 def _(peer, s):

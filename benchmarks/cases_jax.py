@@ -141,6 +141,11 @@ def _(peer, s):
     return lambda ids, dy: jnp.zeros((s.v, s.d), dy.dtype).at[ids].add(dy)
 
 
+@case("scatter_add_1d")
+def _(peer, s):
+    return lambda ids, w: jnp.zeros(s.v, w.dtype).at[ids].add(w)
+
+
 # ---- matrix products ---------------------------------------------------------------------------------------
 @case("matmul")
 def _(peer, s):

@@ -175,6 +175,11 @@ def _(peer, s):
     return lambda ids, dy: torch.zeros(s.v, s.d, device=dy.device, dtype=dy.dtype).index_add_(0, ids, dy)
 
 
+@case("scatter_add_1d")
+def _(peer, s):
+    return lambda ids, w: torch.zeros(s.v, device=w.device, dtype=w.dtype).index_add_(0, ids, w)
+
+
 @case("scatter_add", "embedding")
 def _(peer, s):
     return lambda ids, dy: torch.ops.aten.embedding_dense_backward(dy, ids, s.v, -1, False)

@@ -16,6 +16,7 @@ THE MATH, by fn
   transpose(x)          x.T, materialised row-major
   cumsum(x)             along the last axis
   gather(table, ids)    table[ids];   scatter_add(ids, dy): zeros(V,d), rows ids += dy  (gather's gradient)
+  scatter_add_1d(ids, w)  zeros(V), elements ids += w
   matmul(a,b)           a@b (also batched);   matmul_bias_gelu(a,b,bias): gelu_tanh(a@b+bias), output in a's type
   conv(x,w)             3x3, padding 1 on every side, stride s.stride, groups s.groups (depthwise: C groups)
   conv_dx(w,dy), conv_dw(x,dy)      its gradients wrt input and weight
@@ -171,6 +172,17 @@ add(
     lambda s: {"bytes": 4 * s.n * s.d + 4 * s.v * s.d},
     *_emb,
 )
+for _v in (1000, 1000000):
+    add(
+        f"scatter_add_1d_{_v}",
+        "mem",
+        "scatter_add_1d",
+        lambda s, R: (R.ints(s.v, s.n), R.normal(s.n)),
+        lambda s: {"bytes": 8 * s.n + 4 * s.v},
+        dict(v=_v, n=10000000),
+        dict(v=_v, n=1000000),
+        dict(v=97, n=2000),
+    )
 
 # ---- 9: matrix products ------------------------------------------------------------------------------------
 _TOL = {"f32": 2e-5, "tf32": 2e-5, "bf16": 8e-3, "fp16": 1e-3}

@@ -24,6 +24,7 @@ from ftiny.profiler import profile
 from ftiny.source import name_scope as named_scope
 from ftiny.source import named_call
 from ftiny.transforms import control, custom
+from ftiny.transforms.bind import bind
 from ftiny.transforms.call import (
     checkpoint,
     checkpoint_name,
@@ -65,7 +66,7 @@ remat, jacobian = checkpoint, jacrev
 _LAZY = ("data", "flatten_util", "io", "lax", "nn", "optimizers", "random", "scipy", "stax", "tree_util")
 
 __all__ = [
-    "Array", "ShapeDtypeStruct", "block_until_ready", "check_jaxpr", "checkpoint", "checkpoint_name",
+    "Array", "ShapeDtypeStruct", "bind", "block_until_ready", "check_jaxpr", "checkpoint", "checkpoint_name",
     "checkpoint_policies", "checks", "closure_convert", "control", "custom", "custom_gradient", "custom_jvp",
     "custom_vjp", "debug", "debug_key_reuse", "default_device", "device", "device_get", "device_put", "devices",
     "disable_jit", "dtypes", "ensure_compile_time_eval", "errors", "eval_shape", "explain_retraces", "from_dlpack",

@@ -14,11 +14,13 @@ other arrays go where the computation runs. The operators, methods and indexing 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from ftiny import core, dtypes, tree
+from ftiny import array_tree as tree
+from ftiny import core, dtypes
 from ftiny.core import ArrayLike, Aval
 from ftiny.errors import ArgumentError, TracerError
 from ftiny.source import located
@@ -35,16 +37,16 @@ def interned(aval: Aval) -> Aval:
 
 
 class _OrTraced(type):
-    """The type of `Array`: a traced value is an instance too, as annotations of traced functions need it."""
+    """The type of `Array`: traced values and typed keys are instances too, as annotations need it."""
 
     def __instancecheck__(cls, x) -> bool:
-        return isinstance(x, core.Tracer) or super().__instancecheck__(x)
+        return isinstance(x, (core.Tracer, core.TypedKey)) or super().__instancecheck__(x)
 
 
 class Array(ArrayLike, metaclass=_OrTraced):
     """An immutable array of one dtype. Made by `ftiny.numpy.array` and by every operation on arrays.
 
-    `isinstance(x, Array)` is true of the traced values inside a transformed function too, as in jax.
+    `isinstance(x, Array)` is true of typed keys and of the traced values inside a transformed function too, as in jax.
     """
 
     __slots__ = ("aval", "_memory", "_host", "_device", "__weakref__")
@@ -299,7 +301,7 @@ def copied(x):
     It stays when `x` is donated or deleted. A traced value has no memory and is returned as it is.
     """
     if type(x) is not Array:
-        return x
+        return x.copy() if isinstance(x, core.TypedKey) else x
     memory = x._memory
     if memory is None:
         return Array(x.aval, host=_read_only(np.array(x.host())), device=x._device)
@@ -321,19 +323,75 @@ def block_until_ready(value: Any):
 
 def as_array(x) -> Array:
     """An `Array` of a concrete value: an array, a numpy value or a Python number. A tracer here has leaked."""
-    if type(x) is Array:
-        return x
+    return x if type(x) is Array else Array.from_numpy(numpy_value(x))
+
+
+def numpy_value(x) -> np.ndarray:
+    """A numpy value or a Python number as a numpy array of the dtype that it has here. A tracer here has leaked."""
     if isinstance(x, core.Tracer):
         core._raise_leaked(x)
-    dtype = core.get_aval(x).dtype
+    dtype = aval_of_number(x).dtype
+    if type(x) is np.ndarray and x.dtype is dtype:
+        return x
     dtypes.check_fits(x, dtype)
-    return Array.from_numpy(np.asarray(x, dtype))
+    return np.asarray(x, dtype)
+
+
+_number_avals: dict[Any, Aval] = {}
+
+
+def aval_of_number(x) -> Aval:
+    """The aval of a numpy array or a Python number; raises `TypeError` for everything else, tracers too."""
+    kind = type(x)
+    known: Any
+    if kind is np.ndarray:
+        known = (x.shape, x.dtype)
+    elif kind in (bool, int, float, complex) or issubclass(kind, np.generic):
+        known = kind
+    elif issubclass(kind, core.Tracer):
+        raise TypeError
+    else:
+        return interned(core.get_aval(x))
+    aval = _number_avals.get(known)
+    if aval is None:
+        aval = _number_avals[known] = interned(core.get_aval(x))
+    return aval
+
+
+def avals_of(leaves: Sequence) -> list[Aval]:
+    """The avals of arrays, numpy arrays and Python numbers; raises `TypeError` for everything else, tracers too."""
+    try:
+        return [x._concrete_aval for x in leaves]
+    except AttributeError:
+        return [x.aval if type(x) is Array else aval_of_number(x) for x in leaves]
+
+
+def arrays_of(avals: Sequence[Aval], memories: Sequence[Memory], device: Device | None) -> list[Array]:
+    """Arrays that hold these memories, bound to a device or to none; for many, since it does without `__init__`."""
+    arrays = []
+    for aval, memory in zip(avals, memories):
+        array = _new(Array)
+        array.aval, array._memory, array._host, array._device = aval, memory, None, device
+        arrays.append(array)
+    return arrays
+
+
+_new = object.__new__
+# A second name for the slot, which tracers do not have: reading it tells an array from everything else.
+Array._concrete_aval = Array.__dict__["aval"]  # type: ignore[attr-defined]
 
 
 class ShapeDtypeStruct:
     """The shape and dtype of an array that does not exist: what `eval_shape` gives and `make_jaxpr` takes."""
 
     __slots__ = ("aval",)
+
+    def __new__(cls, shape=(), dtype=None):
+        if isinstance(dtype, dtypes.KeyDtype):
+            from ftiny.key_arrays import KeyShape
+
+            return super().__new__(KeyShape)
+        return super().__new__(cls)
 
     def __init__(self, shape, dtype):
         self.aval = Aval(tuple(shape), dtypes.dtype(dtype))

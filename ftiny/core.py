@@ -83,9 +83,27 @@ def get_aval(x) -> Aval:
         return Aval(x.shape, dtypes.dtype(x.dtype))
     if isinstance(x, (bool, int, float, complex)):
         return Aval((), dtypes.default_dtype(dtypes.scalar_kind(x)), scalar=True)
+    if isinstance(x, TypedKey):
+        raise TracerError(located(f"a typed key is not an array of numbers: {x!r}; {x.WAY_OUT}"))
     raise TracerError(located(
         f"a {type(x).__name__} is not an array: {str(x)[:80]!r}; convert it with ftiny.numpy.asarray, or mark the "
         "argument as static (static_argnums)"))
+
+
+class TypedKey:
+    """What `key_arrays.KeyArray` is to the modules below it: no array, and the way to one."""
+
+    __slots__ = ()
+    WAY_OUT = "take random bits of the key with ftiny.random.bits(key), or its words with ftiny.random.key_data(key)"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The extents of the axes; a single key has none."""
+        raise NotImplementedError
+
+    def copy(self):
+        """The keys in memory of their own."""
+        raise NotImplementedError
 
 
 class ArrayLike:
@@ -569,6 +587,10 @@ def last_uses(jaxpr: Jaxpr) -> dict[int, list[Var]]:
     for var, number in last.items():
         dying.setdefault(number, []).append(var)
     return dying
+
+
+# Primitives whose program, the first of `subprograms`, is computed in their place.
+INLINED = ("call", "custom_jvp", "custom_vjp")
 
 
 def subprograms(eqn: Eqn) -> list[Jaxpr]:

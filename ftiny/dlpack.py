@@ -97,6 +97,9 @@ class SharedMemory(Memory):
     def shared(self) -> bool:
         return True
 
+    def alias(self) -> Memory:
+        return self.device.copy(self)
+
     def __del__(self) -> None:
         # Whoever gets the memory back next has a stream of its own, which does not wait for the users before.
         if hasattr(self, "owner") and not self.device._closed:  # type: ignore[attr-defined]

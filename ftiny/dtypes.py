@@ -29,6 +29,30 @@ float16, float32, float64 = (np.dtype(f"float{bits}") for bits in (16, 32, 64))
 bfloat16 = np.dtype(ml_dtypes.bfloat16)
 complex64, complex128 = np.dtype("complex64"), np.dtype("complex128")
 
+
+class extended(np.generic):  # noqa: N801
+    """The category of the dtypes that numpy has not: those of typed keys."""
+
+
+class prng_key(extended):  # noqa: N801
+    """The category of the dtypes of typed keys: `issubdtype(key.dtype, prng_key)`."""
+
+
+class KeyDtype:
+    """The dtype of a typed key of the generator Threefry, as which it prints: `key<fry>`. No array has it."""
+
+    name, type, itemsize = "key<fry>", prng_key, 8
+
+    def __eq__(self, other) -> bool:
+        return isinstance(other, KeyDtype)
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def __repr__(self) -> str:
+        return self.name
+
+
 SIGNED = (int8, int16, int32, int64)
 UNSIGNED = (uint8, uint16, uint32, uint64)
 FLOATS = (bfloat16, float16, float32, float64)
@@ -55,6 +79,9 @@ def dtype(x) -> np.dtype:
     try:
         found = bfloat16 if x == "bfloat16" else np.dtype(x)
     except TypeError:
+        if isinstance(x, KeyDtype):
+            way_out = "random.key(seed) makes a typed key, random.key_data(key) reads it as uint32"
+            raise DtypeError(located(f"there are no arrays of dtype {x}; {way_out}")) from None
         raise DtypeError(located(f"{x!r} is not a dtype; use for example 'float32' or ftiny.numpy.bfloat16")) from None
     if found not in _SHORT:
         names = ", ".join(str(d) for d in ALL)

@@ -25,7 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from ftiny import core, dtypes, tree
+from ftiny import array_tree as tree
+from ftiny import core, dtypes
 from ftiny.core import Anchor, Aval, Primitive, not_needed
 from ftiny.errors import ArgumentError, CallbackError, DeviceError, DtypeError, RuleError, ShapeError
 from ftiny.lowering import profile

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from ftiny import core
-from ftiny.array import Array, as_array, interned
-from ftiny.core import Anchor, Aval, Eqn, EvalTrace, Jaxpr, Literal, Primitive, Var, subprograms
+from ftiny.array import Array, arrays_of, as_array, interned, numpy_value
+from ftiny.core import INLINED, Anchor, Aval, Eqn, EvalTrace, Jaxpr, Literal, Primitive, Var, subprograms
 from ftiny.errors import DeviceError
 from ftiny.lowering import device as devices
 from ftiny.lowering.profile import debug_level
@@ -31,6 +31,7 @@ _by_structure: dict[tuple, Any] = {}
 _locks: dict[tuple, threading.Lock] = {}
 _table_lock = threading.Lock()
 LIMIT = 4096  # programs in memory; the oldest are forgotten first
+MOST_NUMBERS = 256  # Python numbers in a device's memory
 
 
 # ---- which device -------------------------------------------------------------------------------------------------
@@ -53,6 +54,69 @@ def placement(values: Sequence) -> devices.Device:
     return found or devices.default_device()
 
 
+def placed(values: Sequence) -> tuple[devices.Device, devices.Device | None, list[devices.Memory]]:
+    """`(device, bound, memories)`: where a computation of these values runs, the device that its results are bound to
+    (None if no value is bound), and the values' memories there. What is elsewhere is moved."""
+    try:
+        memories = [x._memory for x in values]
+        here = [memory.device for memory in memories]
+        bindings = [x._device for x in values]
+    except AttributeError:  # a number, a numpy array, or an array without memory
+        return _moved(values)
+    unbound, count = bindings.count(None), len(bindings)
+    bound = None
+    if unbound < count:
+        for bound in bindings:
+            if bound is not None:
+                break
+    device = bound or devices.default_device()
+    if here.count(device) != count or unbound + bindings.count(bound) < count:
+        return _moved(values)
+    return device, bound, memories
+
+
+def _moved(values: Sequence) -> tuple[devices.Device, devices.Device | None, list[devices.Memory]]:
+    device = placement(values)
+    bound = device if any(type(x) is Array and x._device is not None for x in values) else None
+    host_memory = device.capabilities.host_memory
+    memories: list = []
+    away = []
+    for number, x in enumerate(values):
+        memory = None
+        if type(x) is Array:
+            if host_memory or x._memory is not None and x._memory.device is device:
+                memory = x.memory_on(device)
+        elif type(x) in (float, int):
+            memory = _number_on(device, x)
+        memories.append(memory)
+        if memory is None:
+            away.append(number)
+    if away:
+        moving = [values[number] for number in away]
+        arrays = [x.host() if type(x) is Array else numpy_value(x) for x in moving]
+        for number, x, memory in zip(away, moving, device.all_from_host(arrays)):
+            memories[number] = memory
+            if type(x) is Array:
+                x._memory = memory
+    return device, bound, memories
+
+
+_numbers: dict[tuple, devices.Memory] = {}
+
+
+def _number_on(device: devices.Device, x: float) -> devices.Memory:
+    """The memory of a Python number on a device, kept for the next call with it: a learning rate is moved once."""
+    key = (device, type(x), x or str(x))  # 0.0 and -0.0 are equal
+    memory = _numbers.get(key)
+    if memory is None:
+        memory = device.from_host(numpy_value(x)).alias()
+        with _table_lock:
+            _numbers[key] = memory
+            while len(_numbers) > MOST_NUMBERS:
+                _numbers.pop(next(iter(_numbers)))
+    return memory
+
+
 # ---- programs -----------------------------------------------------------------------------------------------------
 
 
@@ -72,7 +136,7 @@ def structure_key(jaxpr: Jaxpr) -> tuple:
 
     def params(eqn: Eqn) -> Any:
         # Names, policies and derivative rules do not change what is computed.
-        inlined = eqn.primitive.name in ("call", "custom_jvp", "custom_vjp")
+        inlined = eqn.primitive.name in INLINED
         return freeze(subprograms(eqn)[0] if inlined else eqn.params)
 
     head = define(jaxpr.constvars + jaxpr.inputs)
@@ -148,29 +212,12 @@ def _compile(jaxpr: Jaxpr, device: devices.Device, donated: tuple[int, ...]):
     return lowering.compile(jaxpr, device, donated=donated)
 
 
-def repeated_memories(memories: Sequence) -> list[bool]:
-    """Which memories stand earlier in the list too; empty if none do.
-
-    Equal results of a program come in one memory. Arrays never share memory, since one of them may be donated.
-    """
-    seen = set(map(id, memories))
-    if len(seen) == len(memories):
-        return []
-    numbers = [id(memory) for memory in memories]
-    return [number in numbers[:position] for position, number in enumerate(numbers)]
-
-
 def run(jaxpr: Jaxpr, values: Sequence, out_avals: Sequence[Aval] | None = None) -> list[Array]:
     """The results of a program without consts for concrete values."""
-    device = placement(values)
-    executable = executable_for(jaxpr, device)
-    memories = executable.run([as_array(x).memory_on(device) for x in values])
-    repeated = repeated_memories(memories)
-    if repeated:
-        memories = [device.copy(m) if again else m for m, again in zip(memories, repeated)]
-    bound = device if any(type(x) is Array and x._device is not None for x in values) else None
+    device, bound, memories = placed(values)
+    results = executable_for(jaxpr, device).run(memories)
     avals = out_avals or [interned(aval.update()) for aval in jaxpr.out_avals]
-    return [Array(aval, memory, None, bound) for aval, memory in zip(avals, memories)]
+    return arrays_of(avals, results, bound)
 
 
 # ---- eager equations ------------------------------------------------------------------------------------------------
@@ -184,7 +231,7 @@ def interprets(device: devices.Device) -> bool:
 def dispatch(primitive: Primitive, args: Sequence, params: dict) -> list[Array]:
     """The results of one equation on concrete values: what `EvalTrace` does."""
     if primitive.name == "call":
-        return run(params["jaxpr"], args)
+        return _run_call(params["jaxpr"], args)
     device = placement(args)
     avals = [core.get_aval(x) for x in args]
     outs = primitive.infer(avals, params)
@@ -201,6 +248,14 @@ def dispatch(primitive: Primitive, args: Sequence, params: dict) -> list[Array]:
     return [
         Array(interned(aval.update()), None, _read_only(result, aval), bound) for result, aval in zip(results, outs)
     ]
+
+
+def _run_call(jaxpr: Jaxpr, args: Sequence) -> list[Array]:
+    """The results of a call, what a jitted function under `vmap` or `grad` is, without unused arguments."""
+    from ftiny.transforms.programs import without_unused
+
+    smaller, used = without_unused(jaxpr)
+    return run(jaxpr, args) if all(used) else run(smaller, [x for x, flag in zip(args, used) if flag])
 
 
 def _read_only(result, aval: Aval) -> np.ndarray:

@@ -80,16 +80,16 @@ def _abs_partial(y, x):
 
 
 def _trigamma(y, x):
-    """The derivative of digamma: the recurrence up to x + 8, then Stirling's series (Abramowitz and Stegun 6.4.12)."""
+    """The derivative of digamma: the recurrence up to x + 10, then Stirling's series (Abramowitz and Stegun 6.4.12)."""
     positive = p.compare(x, 0.5, dir="gt")
     z = p.select(positive, x, p.sub(1.0, x))  # reflection, 6.4.7
     total = p.full_like(x, 0)
-    for _ in range(8):
+    for _ in range(10):
         total = p.add(total, p.div(1.0, p.mul(z, z)))
         z = p.add(z, 1.0)
     w = p.div(1.0, p.mul(z, z))
-    series = p.full_like(x, 5 / 66)
-    for coefficient in (-1 / 30, 1 / 42, -1 / 30, 1 / 6):
+    series = p.full_like(x, -3617 / 510)
+    for coefficient in (7 / 6, -691 / 2730, 5 / 66, -1 / 30, 1 / 42, -1 / 30, 1 / 6):
         series = p.add(p.mul(series, w), coefficient)
     tail = p.div(p.add(p.add(1.0, p.div(0.5, z)), p.mul(series, w)), z)
     total = p.add(total, tail)

@@ -185,7 +185,7 @@ def _gather_numpy(x, indices, *, dims, slice_sizes, mode, fill_value):
 _AT = {"add": np.add, "mul": np.multiply, "min": np.minimum, "max": np.maximum}
 
 
-def _scatter_numpy(x, indices, updates, *, op, dims, mode, unique_indices):
+def _scatter_numpy(x, indices, updates, *, op, dims, mode, **_promises):
     form = dims.as_gather()
     sizes = _updates_window(updates.shape, x.shape, form)
     kept = window_axes(form, x.ndim)
@@ -322,7 +322,7 @@ def gather(x, indices, dims: GatherDims, slice_sizes: Sequence[int], mode: str =
 # ---- scatter --------------------------------------------------------------------------------------------------
 
 
-def _scatter_abstract(x: Aval, indices: Aval, updates: Aval, *, op, dims, mode, unique_indices) -> Aval:
+def _scatter_abstract(x: Aval, indices: Aval, updates: Aval, *, op, dims, mode, **_promises) -> Aval:
     if op not in ("set", *_AT):
         raise ArgumentError(located(f"scatter has no operation {op!r}; it has set, {', '.join(_AT)}"))
     p.check_kinds(f"scatter {op}", (x, updates), "bifc" if op == "set" else "ifc" if op in ("add", "mul") else "if")
@@ -416,7 +416,7 @@ def _scatter_transpose(ct, x, indices, updates, *, op, **params):
     return [x_bar, ZERO, updates_bar]
 
 
-def _scatter_batch(axis_size, args, batched, *, op, dims, mode, unique_indices):
+def _scatter_batch(axis_size, args, batched, *, op, dims, mode, indices_are_sorted, **promises):
     (x, indices, updates), (d, k, u) = args, batched
     if d is None:
         x, d = p.batch_to_front(x, None, axis_size), 0
@@ -426,10 +426,13 @@ def _scatter_batch(axis_size, args, batched, *, op, dims, mode, unique_indices):
     else:
         indices = p.move_axis(indices, k, 0)
         form = _with_batch_axis(dims.as_gather(), d)
-    return scatter(x, indices, updates, op=op, dims=as_scatter(form), mode=mode, unique_indices=unique_indices), d
+    # With a batch axis of their own the indices are sorted batch by batch, not from the first to the last.
+    still_sorted = indices_are_sorted and k is None
+    return scatter(x, indices, updates, op=op, dims=as_scatter(form), mode=mode, indices_are_sorted=still_sorted,
+                   **promises), d
 
 
-def _scatter_factors(x: Aval, indices: Aval, updates: Aval, *, op, dims, mode, unique_indices) -> str:
+def _scatter_factors(x: Aval, indices: Aval, updates: Aval, *, op, dims, mode, **_promises) -> str:
     form = dims.as_gather()
     sizes = _updates_window(updates.shape, x.shape, form)
     rule = _gather_factors(x, indices, dims=form, slice_sizes=sizes, mode=mode, fill_value=None)
@@ -448,13 +451,16 @@ scatter_p: Primitive = Primitive(
     lower=Anchor("scatter"))
 
 
-def scatter(x, indices, updates, *, op: str, dims: ScatterDims, mode: str = "clip", unique_indices: bool = False):
+def scatter(x, indices, updates, *, op: str, dims: ScatterDims, mode: str = "clip", unique_indices: bool = False,
+            indices_are_sorted: bool = False, unordered: bool = False):
     """`x` with windows of `updates` combined into it by `op` at the places that `indices` names.
 
     op: 'set' (the last of several updates of one place wins), 'add', 'mul', 'min' or 'max'. `unique_indices` promises
-    that no place is written twice.
+    that no place is written twice, `indices_are_sorted` that they do not decrease. Updates of one place are combined
+    in their order, so that every run gives the same bits; `unordered` lets the device combine them as they come.
     """
-    return scatter_p.bind(x, indices, updates, op=op, dims=dims, mode=mode, unique_indices=unique_indices)
+    return scatter_p.bind(x, indices, updates, op=op, dims=dims, mode=mode, unique_indices=unique_indices,
+                          indices_are_sorted=indices_are_sorted, unordered=unordered)
 
 
 # ---- common forms ---------------------------------------------------------------------------------------------

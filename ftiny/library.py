@@ -17,7 +17,8 @@ import functools
 import math
 from collections.abc import Callable
 
-from ftiny import core, tree
+from ftiny import array_tree as tree
+from ftiny import core
 from ftiny.execute import placement
 from ftiny.transforms.jit import jit
 

@@ -31,7 +31,7 @@ _ERFINV_TAIL = (-2.00214257e-04, 1.00950558e-04, 1.34934322e-03, -3.67342844e-03
 # Stirling's series for log gamma and its derivative: B_2k / (2k (2k-1)) and B_2k / 2k (Abramowitz and Stegun 6.1.41
 # and 6.3.18), lowest power first.
 _LGAMMA_SERIES = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156, -3617 / 122400)
-_DIGAMMA_SERIES = (1 / 12, -1 / 120, 1 / 252, -1 / 240, 1 / 132, -691 / 32760, 1 / 12, -3617 / 8160)
+DIGAMMA_SERIES = (1 / 12, -1 / 120, 1 / 252, -1 / 240, 1 / 132, -691 / 32760, 1 / 12, -3617 / 8160)
 _SHIFT = 10  # the series are used from here on, where their error is below 1e-17
 
 
@@ -149,7 +149,7 @@ def digamma(x) -> np.ndarray:
             small = shifted < _SHIFT
             total = np.where(small, total - 1.0 / shifted, total)
             shifted = np.where(small, shifted + 1.0, shifted)
-        value = total + np.log(shifted) - 0.5 / shifted - _series(_DIGAMMA_SERIES, shifted) / (shifted * shifted)
+        value = total + np.log(shifted) - 0.5 / shifted - _series(DIGAMMA_SERIES, shifted) / (shifted * shifted)
         fraction = x - np.round(x)
         result = np.where(reflected, value - np.pi / np.tan(np.pi * fraction), value)
         return np.where(reflected & (fraction == 0) | np.isneginf(x), np.nan, result)

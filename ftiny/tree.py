@@ -8,6 +8,9 @@ are containers; anything else is a leaf until its class is registered.
     ([2, 1], {'a': (10, None), 'b': 20})
 
 Paths to leaves are tuples of keys, which `keystr` writes as Python: `['a'][0].weight`.
+
+A typed random key is a leaf here; to the transformations it is a container of its array (`array_tree.py`), so classes
+are registered for both.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from ftiny.errors import ArgumentError
 from ftiny.source import located
 
 NAMESPACE = "ftiny"
+ARRAYS = "ftiny.arrays"
 PyTreeDef = optree.PyTreeSpec
 
 
@@ -49,11 +53,11 @@ def structure(tree, is_leaf: Callable[[Any], bool] | None = None) -> PyTreeDef:
 def map(f: Callable, tree, *rest, is_leaf: Callable[[Any], bool] | None = None) -> Any:  # noqa: A001
     """`f` of every leaf (and of the matching leaves of `rest`), in a tree of the same structure."""
     first, treedef = flatten(tree, is_leaf)
-    others = _matching_leaves("tree.map", treedef, rest)
+    others = matching_leaves("tree.map", treedef, rest)
     return unflatten(treedef, [f(*row) for row in zip(first, *others)])
 
 
-def _matching_leaves(name: str, treedef: PyTreeDef, trees) -> list[list]:
+def matching_leaves(name: str, treedef: PyTreeDef, trees) -> list[list]:
     """The leaves (or subtrees) of each of `trees` at the leaves of `treedef`; `ArgumentError` when one does not fit."""
     found = []
     for position, tree in enumerate(trees, start=1):
@@ -114,13 +118,13 @@ class FlattenedIndexKey:
 KeyPath = tuple[Any, ...]
 
 
-class _OwnKey(optree.PyTreeEntry):
+class OwnKey(optree.PyTreeEntry):
     """An entry of a class registered with keys: the key is the entry itself."""
 
 
 def _key(entry: optree.PyTreeEntry):
     """optree's entry of a path as a key."""
-    if isinstance(entry, _OwnKey):
+    if isinstance(entry, OwnKey):
         return entry.entry
     if isinstance(entry, optree.MappingEntry):
         return DictKey(entry.entry)
@@ -139,6 +143,14 @@ def _paths(treedef: PyTreeDef) -> tuple[KeyPath, ...]:
 _remembered_paths = functools.lru_cache(maxsize=512)(_paths)
 
 
+def paths_of(treedef: PyTreeDef) -> tuple[KeyPath, ...]:
+    """The path to every leaf of a structure, remembered."""
+    try:
+        return _remembered_paths(treedef)
+    except TypeError:  # the structure has an unhashable part
+        return _paths(treedef)
+
+
 def _leaves_and_paths(tree, is_leaf: Callable[..., bool] | None, is_leaf_takes_path: bool):
     """(paths, leaves, structure) of a tree."""
     if is_leaf is not None and is_leaf_takes_path:
@@ -147,10 +159,7 @@ def _leaves_and_paths(tree, is_leaf: Callable[..., bool] | None, is_leaf_takes_p
         found, treedef = flatten(tree, lambda _: next(answers))
     else:
         found, treedef = flatten(tree, is_leaf)
-    try:
-        return _remembered_paths(treedef), found, treedef
-    except TypeError:  # the structure has an unhashable part
-        return _paths(treedef), found, treedef
+    return paths_of(treedef), found, treedef
 
 
 def _answers(is_leaf: Callable[..., bool], path: KeyPath, node):
@@ -183,7 +192,7 @@ def map_with_path(
 ):
     """Like `map`, with the path of the leaf as the first argument of `f`."""
     paths, first, treedef = _leaves_and_paths(tree, is_leaf, is_leaf_takes_path)
-    others = _matching_leaves("tree.map_with_path", treedef, rest)
+    others = matching_leaves("tree.map_with_path", treedef, rest)
     return unflatten(treedef, [f(*row) for row in zip(paths, first, *others)])
 
 
@@ -240,11 +249,11 @@ def transpose(outer_treedef: PyTreeDef, inner_treedef: PyTreeDef | None, pytree_
 
     `inner_treedef` None is the structure of the first subtree. Raises `ArgumentError` when the tree is built otherwise.
     """
-    (rows,) = _matching_leaves("tree.transpose", outer_treedef, [pytree_to_transpose])
+    (rows,) = matching_leaves("tree.transpose", outer_treedef, [pytree_to_transpose])
     inner = inner_treedef
     if inner is None:
         inner = structure(rows[0]) if rows else structure(0)
-    columns = zip(*_matching_leaves("tree.transpose", inner, rows)) if rows else [()] * inner.num_leaves
+    columns = zip(*matching_leaves("tree.transpose", inner, rows)) if rows else [()] * inner.num_leaves
     return unflatten(inner, [unflatten(outer_treedef, column) for column in columns])
 
 
@@ -263,14 +272,6 @@ def broadcast(prefix_tree, full_tree, is_leaf: Callable[[Any], bool] | None = No
         raise ArgumentError(located(message)) from None
 
 
-def broadcast_leaves(prefix, full, is_leaf: Callable[[Any], bool] | None = None) -> list:
-    """The leaves of `broadcast(prefix, full)`, where None in `prefix` counts as a leaf."""
-    found = optree.tree_broadcast_prefix(
-        prefix, full, is_leaf=lambda x: x is None or bool(is_leaf and is_leaf(x)), namespace=NAMESPACE
-    )
-    return optree.tree_leaves(found, is_leaf=lambda x: x is None, namespace=NAMESPACE)
-
-
 # ---- containers of one's own -----------------------------------------------------------------------------------
 
 
@@ -284,8 +285,13 @@ def register_pytree_node(
     if flatten_with_keys_func is not None:
         register_pytree_with_keys(nodetype, flatten_with_keys_func, unflatten_func)
     else:
+        _register(nodetype, flatten_func, unflatten_func, optree.FlattenedEntry)
+
+
+def _register(nodetype: type, to_children: Callable, from_children: Callable, entry: type) -> None:
+    for namespace in (NAMESPACE, ARRAYS):
         optree.register_pytree_node(
-            nodetype, flatten_func, unflatten_func, path_entry_type=optree.FlattenedEntry, namespace=NAMESPACE
+            nodetype, to_children, from_children, path_entry_type=entry, namespace=namespace
         )
 
 
@@ -304,13 +310,7 @@ def register_pytree_with_keys(
         # The keys belong to the structure, so that equal structures have equal paths.
         return [child for _, child in pairs], (aux, keys), keys
 
-    optree.register_pytree_node(
-        nodetype,
-        to_children,  # type: ignore[arg-type]
-        lambda aux, children: unflatten_func(aux[0], children),  # type: ignore[index]
-        path_entry_type=_OwnKey,
-        namespace=NAMESPACE,
-    )
+    _register(nodetype, to_children, lambda aux, children: unflatten_func(aux[0], children), OwnKey)
 
 
 def register_pytree_node_class(cls: type) -> type:
@@ -360,13 +360,7 @@ def register_dataclass(nodetype: type, data_fields=None, meta_fields=None, drop_
     def from_children(aux, children):
         return nodetype(**dict(zip(meta, aux)), **dict(zip(data, children)))
 
-    optree.register_pytree_node(
-        nodetype,
-        to_children,  # type: ignore[arg-type]
-        from_children,
-        path_entry_type=_OwnKey,
-        namespace=NAMESPACE,
-    )
+    _register(nodetype, to_children, from_children, OwnKey)
     return nodetype
 
 

@@ -49,6 +49,14 @@ def finished_kernels():
         found.synchronize()
 
 
+@pytest.fixture
+def loops_as_steps(monkeypatch):
+    """No loop becomes a kernel: all are steps of the plan, as large loops are."""
+    from ftiny.lowering.compiler import Compiler
+
+    monkeypatch.setattr(Compiler, "_loop", lambda *_: [])
+
+
 @pytest.fixture(params=["numpy", "opencl", pytest.param("cuda", marks=pytest.mark.gpu)])
 def every_device(request):
     """The interpreter and each kind of device that runs compiled programs, as the current device; gives its kind."""

@@ -128,7 +128,7 @@ def test_equal_layers_share_kernels():
     assert len(many.steps[0].launches) > len(few.steps[0].launches)
 
 
-def test_loops_hold_plans():
+def test_loops_hold_plans(loops_as_steps):
     def function(x, w):
         return scan(lambda h, row: (fnp.tanh(h @ w + row), h.sum()), x[:8], x.reshape(8, 8, 64))
 
@@ -138,7 +138,7 @@ def test_loops_hold_plans():
     assert len(loop.carry_in) == 1 and len(loop.ys) == 1
 
 
-def test_while_holds_two_plans():
+def test_while_holds_two_plans(loops_as_steps):
     plan = plan_of(lambda x: while_loop(lambda c: c.sum() < 9, lambda c: c * 2, x), X + 1)
     (loop,) = (step for step in plan.steps if isinstance(step, Loop))
     assert loop.kind == "while" and loop.cond is not None

@@ -6,6 +6,7 @@ import collections
 import dataclasses
 from types import SimpleNamespace
 
+import numpy as np
 import oracle
 import pytest
 
@@ -226,3 +227,15 @@ def test_messages():
         tree_util.register_dataclass(
             dataclasses.make_dataclass("Point", ["x", "y"]), data_fields=["x"], meta_fields=["z"]
         )
+
+
+def test_a_structure_with_an_unhashable_part_has_paths_and_transformations():
+    class Box:
+        def __init__(self, x, notes):
+            self.x, self.notes = x, notes
+
+    ftiny.tree.register_pytree_node(Box, lambda box: ((box.x,), box.notes), lambda notes, x: Box(x[0], notes))
+    box = Box(np.float32([1, 2]), ["a list"])
+    assert [ftiny.tree.keystr(path) for path, _ in ftiny.tree.leaves_with_path(box)] == ["[<flat index 0>]"]
+    np.testing.assert_array_equal(ftiny.grad(lambda box: box.x @ box.x)(box).x, [2, 4])
+    np.testing.assert_array_equal(ftiny.vmap(lambda box: box.x * 2)(box), [2, 4])

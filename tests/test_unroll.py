@@ -11,6 +11,7 @@ from ftiny import disable_jit, jit, lax, tree
 from ftiny.lowering.plan_types import Copy, Graph, Loop, check_plan
 from ftiny.lowering.unroll import unroll
 
+pytestmark = pytest.mark.usefixtures("loops_as_steps")
 X = np.random.default_rng(0).normal(size=(6, 5)).astype(np.float32)
 C = np.random.default_rng(1).normal(size=5).astype(np.float32)
 W = np.random.default_rng(2).normal(size=(5, 5)).astype(np.float32)

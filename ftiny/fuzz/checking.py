@@ -12,9 +12,14 @@ float64 in place of the other float types, and the distance of its own two resul
 
     ROUNDINGS * (the unit roundoff at the array's largest element) + FACTOR * (the oracle's own largest error in it)
 
-For programs in float64 the oracle's distance from its own float32 results is taken, scaled by the ratio of the unit
-roundoffs. The second evaluation costs as much as the first, and is made only where the first term alone does not
-suffice. Integer and bool results must be equal. Where the oracle's result is NaN there is no claim.
+For programs in float64 there is no more precise result. The oracle's own error is then the larger one of two: its
+distance from its float32 results, scaled by the ratio of the unit roundoffs, and how far its results move when every
+line of the program is off by a few unit roundoffs (`Program.with_errors`: Monte Carlo arithmetic, D. S. Parker, 1997).
+The second knows cancellation: where terms of order one add up to 1e-9, or close values are standardised, an error of
+1e-15 in a line, as two special functions may have it, moves the result by as much as it may move ftiny's.
+
+The further evaluations cost as much as the first, and are made only where the first term alone does not suffice.
+Integer and bool results must be equal. Where the oracle's result is NaN there is no claim.
 """
 
 from __future__ import annotations
@@ -29,11 +34,12 @@ from ftiny.fuzz.forms import FORMS
 from ftiny.fuzz.programs import EPSILON, Program
 
 ROUNDINGS = 64  # unit roundoffs of the largest element that are always allowed
-# In float64 more: neither library's special functions are right to the last digits (trigamma: hundreds of roundoffs),
+# In float64 more: neither library's special functions are right to the last digits (exp1: a hundred roundoffs),
 # and there is no result in a wider type that would tell whose error it is.
 ROUNDINGS_IN_DOUBLE = 4096
 SMALLEST_SCALE = 1 / 16  # what results are made of is of order one, and so is the rounding in them
 FACTOR = 16  # how many times the oracle's own error ftiny's may be
+DRAWS = 2  # of errors in the lines
 
 Arrays = list[numpy.ndarray]
 
@@ -148,16 +154,25 @@ def allowances(precise: Arrays, roundoff: float, errors: Sequence[float] | None 
 
 def _own_errors(program: Program, wanted: Arrays, oracle: str) -> tuple[Arrays, list[float]]:
     """The most precise results that the oracle has, and the largest error that its rounding makes in each array."""
-    other = program.in_precision("float64" if program.coarsest > EPSILON["float64"] else "float32")
-    results = reference([other], oracle)[0]
-    if isinstance(results, Exception):
-        return wanted, [0.0] * len(wanted)
-    results = results[: len(wanted)]
-    distances = [_distance(_double(a), _double(b)) for a, b in zip(wanted, results)]
     if program.coarsest > EPSILON["float64"]:
-        return results, distances
-    # There is no more precise result: that of float32 tells the condition, and errors scale with the roundoff.
-    return wanted, [distance * EPSILON["float64"] / EPSILON["float32"] for distance in distances]
+        precise = _again(program.in_precision("float64"), wanted, oracle)
+        return precise, _distances(wanted, precise)
+    scale = EPSILON["float64"] / EPSILON["float32"]
+    errors = [scale * each for each in _distances(wanted, _again(program.in_precision("float32"), wanted, oracle))]
+    for draw in range(DRAWS):
+        moved = _distances(wanted, _again(program.with_errors(draw), wanted, oracle))
+        errors = [max(pair) for pair in zip(errors, moved)]
+    return wanted, errors
+
+
+def _again(program: Program, wanted: Arrays, oracle: str) -> Arrays:
+    """The oracle's results for a variant of a program; those of the program itself where it refuses the variant."""
+    results = reference([program], oracle)[0]
+    return wanted if isinstance(results, Exception) else results[: len(wanted)]
+
+
+def _distances(left: Arrays, right: Arrays) -> list[float]:
+    return [_distance(_double(a), _double(b)) for a, b in zip(left, right)]
 
 
 def _double(x: numpy.ndarray) -> numpy.ndarray:
@@ -224,8 +239,8 @@ def _worst(found, wanted, wrong) -> str:
 
 def outcomes(
     programs: Sequence[Program], device: str, oracle: str, started: Callable[[Program], None] = lambda program: None
-) -> Iterator[tuple[Program, Failure | str]]:
-    """Each program with 'agreed', 'refused' (by the oracle) or its failure.
+) -> Iterator[tuple[Program, Failure | Exception | None]]:
+    """Each program with its failure, the oracle's error where it refuses the program, or None where all agree.
 
     `started` is called with a program before it runs in ftiny.
     """
@@ -233,7 +248,7 @@ def outcomes(
         group = [p for p in programs if p.needs_64_bits == wide]
         for program, wanted in zip(group, reference(group, oracle) if group else []):
             if isinstance(wanted, Exception):
-                yield program, "refused"
+                yield program, wanted
                 continue
             started(program)
-            yield program, check(program, wanted, device, oracle) or "agreed"
+            yield program, check(program, wanted, device, oracle)

@@ -148,6 +148,22 @@ class Program:
         steps = tuple(replace(step, output=change(step.output), text=text) for step, text in zip(self.steps, texts))
         return replace(self, inputs=tuple(map(change, self.inputs)), steps=steps)
 
+    def with_errors(self, draw: int) -> Program:
+        """The float64 program with relative errors of up to four unit roundoffs, another one for each element, in
+        every float that rounding may have touched, and in inputs where they are read by such a line."""
+        wave = "({}) * (1 + 2.0**-50 * np.sin({} + 2.4 * np.arange({}, dtype='float64').reshape({})))"
+        exact = {value.name: value for value in self.inputs if value.dtype == "float64"}
+        steps = []
+        for number, step in enumerate(self.steps, start=1 + 100 * draw):
+            text, value = step.text, step.output
+            if value.dtype == "float64" and not value.exact:
+                for k, name in enumerate(name for name in step.reads if name in exact):
+                    size, shape = exact[name].size, exact[name].shape
+                    text = re.sub(rf"\b{name}\b", f"({wave.format(name, 50 + number + k, size, shape)})", text)
+                text = wave.format(text, number, value.size, value.shape)
+            steps.append(replace(step, text=text))
+        return replace(self, steps=tuple(steps))
+
     def arguments(self) -> list[numpy.ndarray]:
         """Inputs drawn from the seed."""
         rng = numpy.random.default_rng(self.seed)

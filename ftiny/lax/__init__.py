@@ -212,9 +212,29 @@ from ftiny.lax.windows import (
     reduce_window_shape_tuple,
     reduce_xor,
 )
+from ftiny.numpy.keys import for_keys as _for_keys
 from ftiny.transforms.control import cond, fori_loop, map, switch, while_loop
 from ftiny.transforms.custom import stop_gradient
 from ftiny.transforms.scan import scan
+
+# These take typed keys, too: the names of the parameters with the elements.
+_TAKES_KEYS = {
+    **dict.fromkeys(
+        "broadcast broadcast_in_dim dynamic_index_in_dim dynamic_slice dynamic_slice_in_dim expand_dims index_in_dim "
+        "reshape rev slice slice_in_dim squeeze transpose".split(),
+        ("x",),
+    ),
+    **dict.fromkeys(
+        "dynamic_update_index_in_dim dynamic_update_slice dynamic_update_slice_in_dim".split(), ("x", "update")
+    ),
+    "collapse": ("operand",),
+    "concatenate": ("operands",),
+    "eq": ("x", "y"),
+    "ne": ("x", "y"),
+    "select": ("on_true", "on_false"),
+    "select_n": ("cases",),
+}
+globals().update(_for_keys(globals(), _TAKES_KEYS))
 
 _ROOMS = {"convolution", "elementwise", "fourier", "implicit", "parallel", "programs", "special", "structure"}
 _ROOMS |= {"windows"}

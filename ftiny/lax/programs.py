@@ -14,7 +14,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ftiny import dtypes, primitives, random, tree
+from ftiny import array_tree as tree
+from ftiny import dtypes, primitives, random
 from ftiny import numpy as fnp
 from ftiny.array import ShapeDtypeStruct
 from ftiny.effects import io_callback

@@ -370,6 +370,7 @@ def _scatter(name: str, op: str, does: str):
         indices_are_sorted: bool = False,
         unique_indices: bool = False,
         mode=None,
+        unordered: bool = False,
     ):
         x, updates = fnp.asarray(x), fnp.asarray(updates)
         strict(name, fnp.zeros((), dtype_of(x)), fnp.zeros((), dtype_of(updates)))
@@ -381,10 +382,15 @@ def _scatter(name: str, op: str, does: str):
             dims=dimension_numbers,
             mode=_mode(mode),
             unique_indices=unique_indices,
+            indices_are_sorted=indices_are_sorted,
+            unordered=unordered,
         )
 
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"`x` with windows of `updates` {does} at `scatter_indices`; see `ScatterDimensionNumbers`."
+    function.__doc__ = (
+        f"`x` with windows of `updates` {does} at `scatter_indices`; see `ScatterDimensionNumbers`.\n\n"
+        "Updates of one element are taken in their order, unless `unordered` lets the device choose it."
+    )
     return function
 
 
@@ -408,7 +414,8 @@ def scatter_sub(
     """`operand` with windows of `updates` subtracted at `scatter_indices`; see `ScatterDimensionNumbers`."""
     check_array("scatter_sub", operand, scatter_indices, updates)
     negated = primitives.sub(np.zeros((), dtype_of(updates))[()], fnp.asarray(updates))
-    return scatter_add(operand, scatter_indices, negated, dimension_numbers, unique_indices=unique_indices, mode=mode)
+    promises = {"unique_indices": unique_indices, "indices_are_sorted": indices_are_sorted}
+    return scatter_add(operand, scatter_indices, negated, dimension_numbers, mode=mode, **promises)
 
 
 def scatter_apply(

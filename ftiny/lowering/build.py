@@ -1,8 +1,8 @@
 """Building: a group of fuse.py becomes the loop nests that compute it.
 
-Input: a `Fused` program and one of its kernel groups. Output: `Built` nests, in order (a scatter makes two: a copy and
-the updates), each with the variables that its arguments stand for. Names of arguments follow their order of appearance
-and nothing else, so equal work gives equal nests, wherever in the program it stands.
+Input: a `Fused` program and one of its kernel groups. Output: `Built` nests, in order, each with the variables that its
+arguments stand for. Names of arguments follow their order of appearance and nothing else, so equal work gives equal
+nests, wherever in the program it stands.
 
 Worked example, the group of `sum(x * 2, axis=1)` for f32[7,13]:
 
@@ -50,6 +50,7 @@ from ftiny.lowering.fold_rules import OFFSET, Points, Rule, fold_points, operand
 from ftiny.lowering.groups import Folded, Fused, Group
 from ftiny.lowering.index import flatten, simplify
 from ftiny.lowering.loops import (
+    MULTIPLY_ADD,
     Fold,
     LoopNest,
     Map,
@@ -143,16 +144,17 @@ def build(fused: Fused, group: Group, program: Program) -> tuple[Built, ...]:
         stages += _output_maps(reader, group)
     if group.columns is not None:
         stages.append(_column_stage(reader, group.columns, group.grid))
-    stages = [_unguarded_states(s, reader) for s in stages if not isinstance(s, Map) or s.writes]
+    names = {value.name for value in reader.arguments.values()}
+    stages = [unguarded_states(s, names) for s in stages if not isinstance(s, Map) or s.writes]
     values: list[Value] = []
     if group.kind == "fold":
         stages, values = keep_on_chip(group.grid, stages)
     return (_finish(reader, group, stages, values),)
 
 
-def _unguarded_states(stage: Stage, reader: GroupReader) -> Stage:
-    """A stage in which states, which are no memory, are selected rather than loaded under a guard."""
-    arguments = {value.name for value in reader.arguments.values()}
+def unguarded_states(stage: Stage, arguments: set[str]) -> Stage:
+    """A stage in which states, which are no memory, are selected rather than loaded under a guard; `arguments` are the
+    names of what is memory."""
 
     def rewrite(node: Expr, args: tuple[Expr, ...]) -> Expr | None:
         if node.op != "load" or node.attr[0] in arguments or load_guard(node)[0] is None:
@@ -323,7 +325,7 @@ def _contract_stage(reader: GroupReader, eqn: Eqn, folded: Folded, number: int) 
     left, right = (_operand(reader, eqn, points, k, state.dtype, zero) for k in (0, 1))
     reader.states[eqn.outputs[0]] = cast(state[()], eqn.outputs[0].aval.dtype)
     return Fold((), folded.over, (state,), (zero,), (add(state[()], mul(left, right)),),
-                (add(state[()], other_element(state)),), atom="multiply_add")
+                (add(state[()], other_element(state)),), atom=MULTIPLY_ADD[eqn.params["precision"] == "tf32"])
 
 
 def _append_fold(stages: list[Stage], new: Fold) -> None:

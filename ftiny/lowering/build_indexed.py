@@ -1,7 +1,8 @@
 """Loop nests of the anchors that write where the data says: sort and scatter.
 
 Input: a `GroupReader` of a group with one such equation. Output: (nest, variables of its arguments) pairs in order of
-execution. Both are deterministic: a sort writes each element at its rank, a scatter applies its updates in order.
+execution. Both are deterministic: a sort writes each element at its rank, a scatter applies its updates in order,
+unless the user says `unordered`.
 
 Worked example, sort of f32[4]: the rank of an element is the number of elements before it,
 
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ftiny.core import Atom, Eqn, Var
+from ftiny.core import Eqn, Var
 from ftiny.indexing import batch_axes, window_axes
 from ftiny.lowering.expr import (
     BOOL,
@@ -27,7 +28,7 @@ from ftiny.lowering.expr import (
     cast,
     compare,
     const,
-    loads,
+    is_const,
     logical_and,
     logical_not,
     logical_or,
@@ -37,7 +38,7 @@ from ftiny.lowering.expr import (
 )
 from ftiny.lowering.expr import axis as axis_expr
 from ftiny.lowering.index import simplify
-from ftiny.lowering.loops import Fold, LoopNest, Map, Value, Write, apply_op, other_element, stage_roots
+from ftiny.lowering.loops import Fold, LoopNest, Map, Scatter, Value, Write, other_element
 
 if TYPE_CHECKING:
     from ftiny.lowering.build import GroupReader
@@ -46,7 +47,8 @@ Nests = list[tuple[LoopNest, tuple[Var, ...]]]
 
 
 def build_sort(reader: GroupReader) -> Nests:
-    """Every element goes to its rank; ties keep their order, so the sort is always stable."""
+    """Every element goes to its rank; ties keep their order, so the sort is always stable. Long axes are sorted
+    otherwise (schedule_sort.py), with the same result."""
     number = reader.group.folds[0].number
     eqn = reader.eqns[number]
     along, shape = eqn.params["axis"], eqn.inputs[0].aval.shape
@@ -59,7 +61,8 @@ def build_sort(reader: GroupReader) -> Nests:
     first = _precedes(pairs, there[along] < here[along])
     count = Value("s0", (), np.dtype(np.int32), scope="register")
     step = add(count[()], cast(first, count.dtype))
-    fold = Fold((), (other,), (count,), (const(0, count.dtype),), (step,), (add(count[()], other_element(count)),))
+    fold = Fold((), (other,), (count,), (const(0, count.dtype),), (step,), (add(count[()], other_element(count)),),
+                atom=f"rank:{len(keys)}")
     place = (*here[:along], cast(count[()], INDEX), *here[along + 1:])
     writes = []
     for source, target in zip(eqn.inputs, eqn.outputs):
@@ -94,56 +97,41 @@ def _less(x: Expr, y: Expr) -> tuple[Expr, Expr]:
 
 
 def build_scatter(reader: GroupReader) -> Nests:
-    """A copy of the operand, then the updates in order.
-
-    Window axes and batching axes reach different elements, so they run in parallel; along the other axes updates may
-    meet, so one worker takes them in turn. Updates that cannot meet, or whose order cannot be told from the result,
-    all run in parallel.
-    """
+    """One nest with a `Scatter`: the operand's elements are its start, the updates run over their batch axes,
+    then over their windows."""
     number = reader.group.folds[0].number
     eqn = reader.eqns[number]
-    x, indices, updates = (atom.aval for atom in eqn.inputs)
-    out, params = eqn.outputs[0], eqn.params
-    axes = tuple(Axis(f"u{k}", n) for k, n in enumerate(updates.shape))
-    point = tuple(map(axis_expr, axes))
+    updates, out, params = eqn.inputs[2].aval, eqn.outputs[0], eqn.params
+    form = params["dims"].as_gather()
+    axes = tuple(Axis(f"i{k}", n) for k, n in enumerate(out.aval.shape))
+    updated = tuple(Axis(f"u{k}", n) for k, n in enumerate(updates.shape))
+    point = tuple(map(axis_expr, updated))
     place, inside = _scatter_point(reader, eqn, point)
+    op = {"min": "minimum", "max": "maximum", "set": None}.get(params["op"], params["op"])
     target = reader.argument(out)
     update = reader.element(eqn.inputs[2], point)
-    op = {"min": "minimum", "max": "maximum"}.get(params["op"], params["op"])
-    value = update if op == "set" else apply_op(op, target[place], update)
-    form = params["dims"].as_gather()
+    write = Write(target.name, place, update, None if is_const(inside, True) else inside, op)
+    start = reader.element(eqn.inputs[0], tuple(map(axis_expr, axes)))
+    over = tuple(updated[k] for k in (*batch_axes(form, updates.ndim), *form.offset_dims))
+    scatter = Scatter(axes, start, over, write, _scatter_order(eqn, op))
+    name = f"scatter_{params['op']}_{'x'.join(map(str, updates.shape))}"
+    nest = LoopNest(name, (), tuple(reader.arguments.values()), (), (), (number,), scatter)
+    return [(nest, tuple(reader.arguments))]
+
+
+def _scatter_order(eqn: Eqn, op: str | None) -> str:
+    """What is known of updates that meet: see `Scatter`."""
+    x, indices, updates = (atom.aval for atom in eqn.inputs)
+    params, form = eqn.params, eqn.params["dims"].as_gather()
     batch = batch_axes(form, updates.ndim)
     apart = {batch[k] for k in form.start_indices_batching_dims}
-    serial = tuple(axes[k] for k in batch if k not in apart and axes[k].extent > 1)
-    name = f"scatter_{params['op']}_{'x'.join(map(str, updates.shape))}"
-    if params["unique_indices"] or not serial:
-        stage: Map | Fold = Map((), (Write(target.name, place, value, inside),))
-        grid = axes
-    elif x.dtype.kind in "iu" and x.dtype.itemsize == 4 and op in ("add", "minimum", "maximum"):
-        stage = Map((), (Write(target.name, place, update, inside, update=op),))
-        grid = axes
-    else:
-        turn = Value("s0", (), np.dtype(np.int32), scope="register")
-        emit = (Write(target.name, place, value, inside),)
-        stage = Fold((), serial, (turn,), (const(0, turn.dtype),), (turn[()],), None, emit=emit)
-        grid = tuple(a for a in axes if a not in serial)
-    return [_copy_nest(reader, number, eqn.inputs[0], out), _nest(reader, name, grid, stage, number)]
-
-
-def _nest(reader: GroupReader, name: str, grid: tuple[Axis, ...], stage: Map | Fold, number: int) -> tuple:
-    """A nest of one stage with those of the reader's arguments that it uses."""
-    writes = stage.writes if isinstance(stage, Map) else stage.emit
-    used = {w.value for w in writes} | {node.attr[0] for node in loads(stage_roots(stage))}
-    pairs = [(value, var) for var, value in reader.arguments.items() if value.name in used]
-    nest = LoopNest(name, grid, tuple(value for value, _ in pairs), (), (stage,), (number,))
-    return nest, tuple(var for _, var in pairs)
-
-
-def _copy_nest(reader: GroupReader, number: int, source: Atom, out: Var) -> tuple:
-    grid = tuple(Axis(f"i{k}", n) for k, n in enumerate(out.aval.shape))
-    index = tuple(map(axis_expr, grid))
-    stage = Map((), (Write(reader.argument(out).name, index, reader.element(source, index)),))
-    return _nest(reader, "copy_" + "x".join(map(str, out.aval.shape)), grid, stage, number)
+    if params["unique_indices"] or all(k in apart or updates.shape[k] == 1 for k in batch):
+        return "apart"
+    if op is not None and (x.dtype.kind in "iu" or params["unordered"]):
+        return "any"
+    # Of vectors of starts we could not tell whether their places are sorted, nor of windows that overlap.
+    simple = len(form.start_index_map) == 1 and not apart and form.start_index_map[0] not in window_axes(form, x.ndim)
+    return "sorted" if params["indices_are_sorted"] and simple and indices.dtype.kind == "i" else "kept"
 
 
 def _scatter_point(reader: GroupReader, eqn: Eqn, point: tuple[Expr, ...]) -> tuple[tuple[Expr, ...], Expr]:

@@ -17,17 +17,19 @@ from dataclasses import replace
 from ftiny.core import Eqn, Jaxpr, subprograms
 from ftiny.lowering.build import Built, build, program_of
 from ftiny.lowering.choices import choosing, table_of
-from ftiny.lowering.device import WIDEST_VECTOR, Capabilities
+from ftiny.lowering.device import Capabilities
 from ftiny.lowering.emit_c import emit
-from ftiny.lowering.emit_opencl import widest_vector
 from ftiny.lowering.equations import inside, numbered
 from ftiny.lowering.fuse import fuse
 from ftiny.lowering.fuse_columns import join_columns
 from ftiny.lowering.groups import Fused, check_groups
+from ftiny.lowering.loop_kernels import loop_kernel
+from ftiny.lowering.loop_programs import LOOPS, loop_program
 from ftiny.lowering.loops import LoopNest
 from ftiny.lowering.plan import Item, Kernels, Single, make_plan
 from ftiny.lowering.plan_types import Graph, HostCall, KernelSource, Plan, nested_plans
 from ftiny.lowering.profile import debug_level, log, record
+from ftiny.lowering.recurrence import recurrence
 from ftiny.lowering.schedule import Scheduled, schedule
 from ftiny.lowering.schedule_rows_and_columns import row_elements
 from ftiny.lowering.search import Search
@@ -38,9 +40,7 @@ from ftiny.lowering.steps import step_builders
 
 def fits(sources: Iterable[KernelSource], capabilities: Capabilities) -> bool:
     """Whether no vector is wider than the device's compiler takes."""
-    if capabilities.vector_width == 1 or capabilities.vector_bytes >= WIDEST_VECTOR:
-        return True
-    return all(widest_vector(source.text) <= capabilities.vector_bytes for source in sources)
+    return capabilities.vector_width == 1 or all(s.vector_bytes <= capabilities.vector_bytes for s in sources)
 
 
 class Compiler:
@@ -73,19 +73,11 @@ class Compiler:
         items = self._items(fused, prefix)
         with self.clock("emit"):
             items = side_by_side(items, self.capabilities.dialect, self.capabilities.parameter_bytes)
-        self._tell_of_small_kernels(items)
         bodies = {id(body): inside(numbered(prefix, number), k)
                   for number, eqn in enumerate(jaxpr.eqns) for k, body in enumerate(subprograms(eqn))}
         steps = step_builders(lambda body: self.plan(simplify(body).jaxpr, prefix=bodies[id(body)]))
         with self.clock("plan"):
             return make_plan(jaxpr, items, donated, steps, prefix=prefix)
-
-    def _tell_of_small_kernels(self, items: Iterable[Item]) -> None:
-        """The device's compiler hears of a small kernel when it is known which others run beside it."""
-        small = (s for i in items if isinstance(i, Kernels) and is_small(i.kernels, i.scratch) for s in i.sources)
-        for source in dict.fromkeys(small):
-            if self._emitted is not None:
-                self._emitted(source)
 
     def _items(self, fused: Fused, prefix: int) -> list[Item]:
         program = program_of(fused)
@@ -93,9 +85,7 @@ class Compiler:
         for group in fused.groups:
             if not group.is_kernel:
                 number = group.folds[0].number
-                eqn = fused.jaxpr.eqns[number]
-                user = group.kind == "kernel"
-                items.append(self._user_kernel(eqn, numbered(prefix, number)) if user else Single(group.kind, eqn))
+                items += self._step(group.kind, fused.jaxpr.eqns[number], number, prefix)
                 continue
             if all(placed.var.aval.size == 0 for placed in group.written):
                 items.append(Kernels((), {f"a{k}": placed.var for k, placed in enumerate(group.written)}))
@@ -104,6 +94,36 @@ class Compiler:
                 built = build(fused, group, program)
             items += [self._kernels(one, prefix) for one in built]
         return items
+
+    def _step(self, kind: str, eqn: Eqn, number: int, prefix: int) -> list[Item]:
+        """A loop or branch that can run in kernels of its own as these kernels; what cannot as a step."""
+        if kind == "kernel":
+            return [self._user_kernel(eqn, numbered(prefix, number))]
+        if kind in LOOPS:
+            return self._loop(kind, eqn, number, prefix) or [Single(kind, eqn)]
+        return [Single(kind, eqn)]
+
+    def _loop(self, kind: str, eqn: Eqn, number: int, prefix: int) -> list[Item]:
+        """A loop or branch as kernels of its own; nothing if it should be a step."""
+        with self.clock("build"):
+            built = recurrence(eqn, number) if kind == "scan" else None
+            loop = loop_program(eqn, self.capabilities.host_memory) if built is None else None
+        if built is not None:
+            return [self._kernels(one, prefix) for one in built]
+        capabilities = self.capabilities
+        while loop is not None:
+            with self.clock("schedule"):
+                made = loop_kernel(loop, numbered(prefix, number), capabilities)
+            if made is None:
+                break
+            with self.clock("emit"):
+                source = emit(made.kernel, capabilities.dialect)
+            if fits((source,), capabilities):
+                self._tell((source,))
+                scratch = tuple((v.name, v.shape, v.dtype, False) for v in made.scratch)
+                return [Kernels((source,), made.variables, scratch)]
+            capabilities = replace(capabilities, vector_width=capabilities.vector_width // 2)
+        return []
 
     def _user_kernel(self, eqn: Eqn, number: int) -> Item:
         """One launch of a kernel that the user wrote; a host call of its reference where it has no such text."""
@@ -124,18 +144,23 @@ class Compiler:
         variables = dict(zip((a.name for a in built.nest.arguments), built.variables))
         scratch = tuple((v.name, v.shape, v.storage or v.dtype, v.name.endswith(".counter")) for v in scheduled.scratch)
         kernels = tuple(replace(k, equations=equations) for k in scheduled.kernels)
-        return Kernels(named, variables, scratch, built.in_place, kernels)
+        item = Kernels(named, variables, scratch, built.in_place, kernels)
+        if not is_small(item):  # small ones are merged with others first
+            self._tell(sources)
+        return item
+
+    def _tell(self, sources: Iterable[KernelSource]) -> None:
+        """New texts, for the log and for the device's compiler."""
+        for source in sources:
+            log(5, source.text)
+            if self._emitted is not None:
+                self._emitted(source)
 
     def kernels(self, nest: LoopNest) -> tuple[tuple[KernelSource, ...], Scheduled]:
         """The sources of a nest's kernels, and how they were scheduled, with the choices that measuring found best."""
         ranks = table_of(self.capabilities).find(nest)[0] if self.search is None else self.search.best(nest)
         with choosing(ranks):
-            sources, scheduled = self.made_kernels(nest)
-        for source in sources:
-            log(5, source.text)
-            if self._emitted is not None and not is_small(scheduled.kernels, scheduled.scratch):
-                self._emitted(source)
-        return sources, scheduled
+            return self.made_kernels(nest)
 
     def made_kernels(self, nest: LoopNest) -> tuple[tuple[KernelSource, ...], Scheduled]:
         """`kernels` with the choices of the cost models, or those of the `choosing` around it."""

@@ -34,6 +34,8 @@ logger = logging.getLogger("ftiny")
 
 
 WIDEST_VECTOR = 128  # bytes: OpenCL C has at most 16 lanes of 8
+PART_ALIGNMENT = 128  # bytes: where parts of an allocation start
+LARGEST_TOGETHER, MOST_TOGETHER = 64 << 10, 256 << 10  # bytes of a small array, and of those in one copy
 
 
 @dataclass(frozen=True)
@@ -64,17 +66,27 @@ class Capabilities:
 
 
 class Memory:
-    """Bytes on a device, given back to its pool when the object dies. `location` is what kernels are given."""
+    """Bytes on a device, given back to its pool when the object dies. `location` is what kernels are given.
 
-    __slots__ = ("device", "nbytes", "location", "__weakref__")
+    Several arrays may hold one memory, since nobody writes to an array. The one exception is a donated argument, whose
+    memory a program writes in place; `aliased` keeps it from doing so.
+    """
+
+    __slots__ = ("device", "nbytes", "location", "aliased", "__weakref__")
 
     def __init__(self, device: Device, nbytes: int, location: Any):
-        self.device, self.nbytes, self.location = device, nbytes, location
+        self.device, self.nbytes, self.location, self.aliased = device, nbytes, location, False
 
     @property
     def shared(self) -> bool:
         """Whether somebody else can see these bytes, so that they must not be written in place."""
-        return False
+        return self.aliased
+
+    def alias(self) -> Memory:
+        """The memory for one more array, never written in place from now on; or a copy, where another library could
+        write to it."""
+        self.aliased = True
+        return self
 
     def __repr__(self) -> str:
         return f"Memory({self.nbytes} bytes on {self.device.name})"
@@ -117,10 +129,19 @@ class Device(ABC):
         """Memory filled with zero bytes."""
         return self.from_host(numpy.zeros(nbytes, numpy.uint8))
 
+    def parts(self, nbytes: int, ranges: Sequence[tuple[int, int]]) -> list[Memory] | None:
+        """One allocation of `nbytes` as a memory for each range (bytes, offset), which together keep it alive; None
+        on a device whose locations are no addresses."""
+        return None
+
     @abstractmethod
     def from_host(self, array: numpy.ndarray, copy: bool = True) -> Memory:
         """The array's bytes, in C order, in a memory of this device. With `copy=False` a host-memory device
         uses the array's own memory where it can; the caller then never writes to the array again."""
+
+    def all_from_host(self, arrays: Sequence[numpy.ndarray]) -> list[Memory]:
+        """A memory for each array, with copies of their bytes; in one transfer where that is quicker."""
+        return [self.from_host(array) for array in arrays]
 
     @abstractmethod
     def to_host(self, memory: Memory, aval: Any) -> numpy.ndarray:
@@ -260,6 +281,19 @@ def tell_once(text: str) -> None:
             return
         _told.add(text)
     logger.warning(text)
+
+
+def together(arrays: Sequence[numpy.ndarray]) -> tuple[dict[int, tuple[int, int]], int]:
+    """Which of the arrays are small enough to be copied together: number -> (bytes, offset), and the bytes of all."""
+    ranges: dict[int, tuple[int, int]] = {}
+    end = 0
+    for number, array in enumerate(arrays):
+        nbytes = array.nbytes
+        after = end + -(-nbytes // PART_ALIGNMENT) * PART_ALIGNMENT
+        if nbytes <= LARGEST_TOGETHER and after <= MOST_TOGETHER:
+            ranges[number] = (nbytes, end)
+            end = after
+    return ranges, end
 
 
 def contiguous(array: numpy.ndarray) -> numpy.ndarray:

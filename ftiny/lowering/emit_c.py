@@ -39,14 +39,22 @@ from ftiny.lowering.index import coefficient, fits_32_bits, range_of, simplify
 from ftiny.lowering.kernel import (
     Assign,
     Atomic,
+    Await,
     Barrier,
     Choose,
     Comment,
+    CopyAsync,
+    CopyGroup,
     Declare,
     DeclareArray,
     For,
     If,
     Kernel,
+    Leave,
+    LoadMatrix,
+    MatrixMultiply,
+    Publish,
+    Repeat,
     Stmt,
     Store,
     WideLoad,
@@ -55,6 +63,7 @@ from ftiny.lowering.kernel import (
     check_kernel,
     ramp,
     stmt_exprs,
+    stored_names,
     walk,
 )
 from ftiny.lowering.plan_types import KernelSource
@@ -135,12 +144,28 @@ class Dialect:
         """Lines of a wide store (CUDA only)."""
         raise NotImplementedError
 
+    def warp_statement(self, printer: Printer, stmt: Stmt) -> None:
+        """Lines of what a warp does together (CUDA only)."""
+        raise NotImplementedError
+
     def special(self, which: str, dimension: int) -> str:
         """Group or local id as an int."""
         raise NotImplementedError
 
-    def shuffle(self, text: str, distance: int) -> str:
-        """Exchange between threads of a warp."""
+    def shuffle(self, how: str, text: str, place: str) -> str:
+        """Exchange between threads of a warp: from where `place` says, 'xor', 'up' or 'from'."""
+        raise NotImplementedError
+
+    def join(self, lanes: list[str], kind: np.dtype) -> str:
+        """A vector of scalars."""
+        raise NotImplementedError
+
+    def lane(self, text: str, number: int, kind: np.dtype) -> str:
+        """A lane of a vector."""
+        raise NotImplementedError
+
+    def hand_over(self, printer: Printer, stmt: Publish | Await) -> None:
+        """Lines of a hand-over from block to block (CUDA only)."""
         raise NotImplementedError
 
     def literal_ramp(self, lanes: int) -> str:
@@ -293,8 +318,7 @@ class Printer:
                     self.written |= {name} if like in self.written else set()
             elif isinstance(stmt, Assign):
                 self.mutable.add(stmt.name)
-            elif isinstance(stmt, Store | Atomic | WideStore):
-                self.mutable.add(stmt.buffer)
+            self.mutable.update(stored_names(stmt))
 
     def count(self, roots: Iterable[Expr]) -> None:
         """Count how often each node is used in a scope, to know what to bind there."""
@@ -352,6 +376,9 @@ class Printer:
             case Atomic():
                 self._atomic(stmt)
                 self.forget({stmt.buffer})
+            case Publish() | Await():
+                self.dialect.hand_over(self, stmt)
+                self.forget(self.mutable & set(self.storage))
             case Choose():
                 self._choose(stmt)
             case WideLoad():
@@ -368,9 +395,16 @@ class Printer:
                     self.line("} else {")
                     self._nested(stmt.otherwise)
                 self.line("}")
+            case Repeat():
+                self._loop("for (;;)", stmt.body)
+            case Leave():
+                self.line(f"if ({bare(self.text(stmt.condition))}) break;")
             case Barrier():
                 self.line(self.dialect.barrier(stmt.scope))
                 self.forget(self.mutable & set(self.storage))
+            case CopyAsync() | CopyGroup() | LoadMatrix() | MatrixMultiply():
+                self.dialect.warp_statement(self, stmt)
+                self.forget(set(stored_names(stmt)))
 
     def _nested(self, body: tuple[Stmt, ...]) -> None:
         self.depth += 1
@@ -387,20 +421,19 @@ class Printer:
     def _for(self, stmt: For) -> None:
         start = "0" if stmt.start is None else bare(self.wide(stmt.start, I32, 1))
         stop = str(stmt.axis.extent) if stmt.stop is None else self.wide(stmt.stop, kind_of(stmt.stop), 1)
-        changed: set[str] = set()
-        for inner in walk(stmt.body):
-            if isinstance(inner, Assign):
-                changed.add(inner.name)
-            elif isinstance(inner, Store | Atomic | WideStore):
-                changed.add(inner.buffer)
-        self.forget(changed)
         name = self.name(stmt.axis.name)
         kind = I32 if stmt.axis.extent + stmt.step < 2**31 else INDEX
         step = f"{name}++" if stmt.step == 1 else f"{name} += {stmt.step}"
         if stmt.unroll:
-            self.line("#pragma unroll")
-        self.line(f"for ({self.dialect.type_name(kind, 1)} {name} = {start}; {name} < {stop}; {step}) {{")
-        self._nested(stmt.body)
+            self.line("#pragma unroll" if stmt.unroll is True else f"#pragma unroll {stmt.unroll}")
+        self._loop(f"for ({self.dialect.type_name(kind, 1)} {name} = {start}; {name} < {stop}; {step})", stmt.body)
+
+    def _loop(self, head: str, body: tuple[Stmt, ...]) -> None:
+        """A loop: what it changes is not known before a pass, nor after the last."""
+        changed = changed_by(body)
+        self.forget(changed)
+        self.line(f"{head} {{")
+        self._nested(body)
         self.line("}")
         self.forget(changed)
 
@@ -554,8 +587,15 @@ class Printer:
             return self._load(node)
         if op in ("low", "high"):
             return f"{local[node.args[0]]}.{'lo' if op == 'low' else 'hi'}"
-        if op == "shuffle_xor":
-            return dialect.shuffle(local[node.args[0]], attr)
+        if op == "join":
+            return dialect.join([self._fit(local[a], self.kind(a), 1, self.kind(node), 1) for a in node.args],
+                                self.kind(node))
+        if op == "lane":
+            return dialect.lane(local[node.args[0]], attr, self.kind(node))
+        if op in ("shuffle_xor", "shuffle_up"):
+            return dialect.shuffle(op.removeprefix("shuffle_"), local[node.args[0]], str(attr))
+        if op == "shuffle_from":
+            return dialect.shuffle("from", local[node.args[0]], bare(local[node.args[1]]))
         return self._operation(node, local)
 
     def _operation(self, node: Expr, local: dict[Expr, str]) -> str:
@@ -757,6 +797,16 @@ class Printer:
         name = self.fresh("i")
         self.line(f"const {self.dialect.type_name(kind, lanes)} {name} = {bare(text)};")
         return name
+
+
+def changed_by(body: tuple[Stmt, ...]) -> set[str]:
+    """The variables and buffers that statements assign or store to."""
+    changed: set[str] = set()
+    for stmt in walk(body):
+        if isinstance(stmt, Assign):
+            changed.add(stmt.name)
+        changed.update(stored_names(stmt))
+    return changed
 
 
 def at_lane_zero(offset: Expr, lane: Expr) -> Expr:

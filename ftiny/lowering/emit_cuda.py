@@ -33,7 +33,21 @@ from ftiny.lowering.emit_c import (
 )
 from ftiny.lowering.emit_cuda_lanes import scalarise
 from ftiny.lowering.expr import BFLOAT16, BOOL
-from ftiny.lowering.kernel import Atomic, DeclareArray, Kernel, WideLoad, WideStore
+from ftiny.lowering.index import simplify
+from ftiny.lowering.kernel import (
+    Atomic,
+    Await,
+    CopyAsync,
+    CopyGroup,
+    DeclareArray,
+    Kernel,
+    LoadMatrix,
+    MatrixMultiply,
+    Publish,
+    Stmt,
+    WideLoad,
+    WideStore,
+)
 from ftiny.lowering.plan_types import KernelSource
 
 _TYPES = {"i1": "signed char", "i2": "short", "i4": "int", "i8": "long long", "u1": "unsigned char",
@@ -53,14 +67,37 @@ _BITS = {("f4", "i4"): "__float_as_int", ("f4", "u4"): "__float_as_uint", ("i4",
          ("u4", "f4"): "__uint_as_float", ("f8", "i8"): "__double_as_longlong", ("i8", "f8"): "__longlong_as_double"}
 
 
+MULTIPLY_DEPTH = {"bf16": 16, "f16": 16, "tf32": 8}  # products that one instruction sums
+
+_COPY = """static __device__ __forceinline__ void copy_16(void* to, const void* from, bool inside) {
+    unsigned int address = (unsigned int)__cvta_generic_to_shared(to);
+    int bytes = inside ? 16 : 0;
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" :: "r"(address), "l"(from), "r"(bytes) : "memory");
+}"""
+_LOAD_MATRICES = """static __device__ __forceinline__ void {name}(unsigned int* w, const void* row) {{
+    unsigned int address = (unsigned int)__cvta_generic_to_shared(row);
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4{trans}.shared.b16 {{%0, %1, %2, %3}}, [%4];"
+                 : "=r"(w[0]), "=r"(w[1]), "=r"(w[2]), "=r"(w[3]) : "r"(address) : "memory");
+}}"""
+_MULTIPLY = """static __device__ __forceinline__
+void multiply_{kind}(float* s, const unsigned int* a, const unsigned int* b) {{
+    asm volatile("mma.sync.aligned.m16n8k{depth}.row.col.f32.{kind}.{kind}.f32 {{%0, %1, %2, %3}}, {{%4, %5, %6, %7}}, "
+                 "{{%8, %9}}, {{%0, %1, %2, %3}};" : "+f"(s[0]), "+f"(s[1]), "+f"(s[2]), "+f"(s[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}}"""
+
+
 class Cuda(Dialect):
     """CUDA C++ for NVRTC; expressions have one lane by the time this prints them."""
 
     name = "CUDA"
 
+    def __init__(self, dynamic: bool = False) -> None:
+        self.dynamic, self.used = dynamic, 0
+
     def type_name(self, kind: np.dtype, lanes: int) -> str:
         base = "bool" if kind == BOOL else _TYPES[f"{kind.kind}{kind.itemsize}"]
-        return base if lanes == 1 else f"{'long long' if base == 'long long' else base}{lanes}".replace(" ", "")
+        return base if lanes == 1 else f"{base.replace('unsigned ', 'u').replace(' ', '')}{lanes}"
 
     def storage_name(self, dtype: np.dtype) -> str:
         if dtype in NARROW:
@@ -119,17 +156,28 @@ class Cuda(Dialect):
     def special(self, which: str, dimension: int) -> str:
         return f"(int){'blockIdx' if which == 'group' else 'threadIdx'}.{'xyz'[dimension]}"
 
-    def shuffle(self, text: str, distance: int) -> str:
-        return f"__shfl_xor_sync(0xffffffffu, {bare(text)}, {distance})"
+    def shuffle(self, how: str, text: str, place: str) -> str:
+        function = {"xor": "__shfl_xor_sync", "up": "__shfl_up_sync", "from": "__shfl_sync"}[how]
+        return f"{function}(0xffffffffu, {bare(text)}, {place})"
+
+    def hand_over(self, printer: Printer, stmt: Publish | Await) -> None:
+        address, value = f"{printer.name(stmt.buffer)} + {printer.text(stmt.offset)}", printer.text(stmt.value)
+        head = "static __device__ __forceinline__"
+        if isinstance(stmt, Publish):
+            body = 'asm volatile("st.release.gpu.global.s32 [%0], %1;" :: "l"(p), "r"(v) : "memory");'
+            printer.add_helper("publish", f"{head} void publish(int* p, int v) {{\n    {body}\n}}")
+            printer.line(f"publish({address}, {bare(value)});")
+            return
+        printer.add_helper("seen", f"{head} int seen(const int* p) {{\n    int v;\n"
+                           '    asm volatile("ld.acquire.gpu.global.s32 %0, [%1];" : "=r"(v) : "l"(p) : "memory");\n'
+                           "    return v;\n}")
+        printer.line(f"while (seen({address}) != {value}) {{}}")
 
     def barrier(self, scope: str) -> str:
         return "__threadfence();" if scope == "device" else "__syncthreads();"
 
     def function_head(self, result: str, name: str, params: str) -> str:
         return f"static __device__ __forceinline__ {result} {name}({params})"
-
-    def __init__(self, dynamic: bool = False) -> None:
-        self.dynamic, self.used = dynamic, 0
 
     def array(self, stmt: DeclareArray, name: str) -> str:
         storage = self.storage_name(stmt.dtype)
@@ -246,6 +294,30 @@ class Cuda(Dialect):
         printer.add_helper("from_f16", "static __device__ __forceinline__ float from_f16(unsigned short u) {\n"
                            '    float r;\n    asm("cvt.f32.f16 %0, %1;" : "=f"(r) : "h"(u));\n    return r;\n}')
         return f"from_f16({bare(text)})"
+
+    # ------------------------------------------------------------------------------------ warps
+
+    def warp_statement(self, printer: Printer, stmt: Stmt) -> None:
+        match stmt:
+            case CopyAsync():
+                printer.add_helper("copy_16", _COPY)
+                inside = "true" if stmt.guard is None else bare(printer.text(stmt.guard))
+                to = f"{printer.name(stmt.buffer)} + {printer.text(simplify(stmt.offset))}"
+                source = f"{printer.name(stmt.source)} + {printer.text(simplify(stmt.place))}"
+                printer.line(f"copy_16({to}, {source}, {inside});")
+            case CopyGroup():
+                what = "commit_group" if stmt.pending is None else f"wait_group {stmt.pending}"
+                printer.line(f'asm volatile("cp.async.{what};" ::: "memory");')
+            case LoadMatrix():
+                name = "load_matrices" + ("_transposed" if stmt.transposed else "")
+                printer.add_helper(name, _LOAD_MATRICES.format(name=name, trans=".trans" if stmt.transposed else ""))
+                address = f"{printer.name(stmt.buffer)} + {printer.text(simplify(stmt.offset))}"
+                printer.line(f"{name}({printer.name(stmt.words)} + {stmt.first}, {address});")
+            case MatrixMultiply():
+                depth, kind = MULTIPLY_DEPTH[stmt.kind], stmt.kind
+                printer.add_helper(f"multiply_{kind}", _MULTIPLY.format(kind=kind, depth=depth))
+                places = (f"{printer.name(name)} + {at}" for name, at in (stmt.sums, stmt.left, stmt.right))
+                printer.line(f"multiply_{kind}({', '.join(places)});")
 
     # ---------------------------------------------------------------------------------- atomics
 

@@ -34,6 +34,7 @@ from ftiny.lowering.kernel import (
     For,
     If,
     Kernel,
+    Repeat,
     Stmt,
     Store,
     WideLoad,
@@ -75,7 +76,7 @@ class _Scalariser:
 
     def statement(self, stmt: Stmt) -> list[Stmt]:
         """One statement as scalar ones."""
-        if isinstance(stmt, For):
+        if isinstance(stmt, For | Repeat):
             return [replace(stmt, body=tuple(self.block(stmt.body)))]
         if isinstance(stmt, If):
             return [replace(stmt, then=tuple(self.block(stmt.then)), otherwise=tuple(self.block(stmt.otherwise)))]
@@ -169,6 +170,8 @@ class _Scalariser:
         return memo[root, k if self.widths.of(root) > 1 else 0]
 
     def _arguments(self, node: Expr, at: int) -> list[tuple[Expr, int]]:
+        if node.op in ("join", "lane"):
+            return [(node.args[at], 0) if node.op == "join" else (node.args[0], node.attr)]
         shift = self.widths.of(node) if node.op == "high" else 0
         return [(a, at + shift if self.widths.of(a) > 1 else 0) for a in node.args]
 
@@ -180,7 +183,7 @@ class _Scalariser:
         return node
 
     def _rebuilt(self, node: Expr, args: list[Expr]) -> Expr:
-        if node.op in ("low", "high"):
+        if node.op in ("low", "high", "join", "lane"):
             return args[0]
         new = rebuild(node, tuple(args))
         return simplify(new) if new.dtype.kind == "i" else new

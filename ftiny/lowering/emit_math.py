@@ -28,6 +28,7 @@ from ftiny.lowering.expr import (
     math,
     select,
 )
+from ftiny.special import DIGAMMA_SERIES
 
 U32, I32, F64 = np.dtype(np.uint32), np.dtype(np.int32), np.dtype(np.float64)
 
@@ -158,6 +159,21 @@ def _polynomial(x: Expr, coefficients: Sequence[float]) -> Expr:
     return total
 
 
+def _tanh(x: Expr) -> Expr:
+    """tanh in float32 (1.4 ulp), exactly 1 from where it rounds to 1, so that a slope of (1 - tanh)(1 + tanh) vanishes.
+
+    Near zero Cephes' polynomial (S. Moshier, `tanhf.c`), elsewhere by exp. The function that PoCL has, AMD's in libclc,
+    stays at the number below 1 from 8.3 on, and is slower.
+    """
+    size, squared = math("abs", x), x * x
+    odd = _polynomial(squared, (-5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1,
+                                -3.33332819422e-1))
+    far = 1 - 2 / (math("exp", size + size) + 1)
+    result = select(size < 0.625, odd * (squared * size) + size, far)
+    sign = bitwise("and", bitcast(x, U32), const(1 << 31, U32))  # as bits: tanh(-0.0) is -0.0
+    return bitcast(bitwise("or", sign, bitcast(result, U32)), x.dtype)
+
+
 def _erfinv(x: Expr) -> Expr:
     """A rational first guess by the logarithm, then Newton's steps on erf (erfc in the tails)."""
     w = math("log1p", -(x * x))
@@ -178,28 +194,28 @@ def _erfinv(x: Expr) -> Expr:
 
 
 def _digamma(x: Expr) -> Expr:
-    """Reflection below one half, eight steps up the recurrence, then the asymptotic series."""
+    """Reflection below one half, steps up the recurrence, then the asymptotic series (Abramowitz and Stegun 6.3.18)."""
+    steps, terms = (10, 8) if x.dtype == F64 else (8, 5)  # errors of 3e-18 and 3e-13
     reflected = x < 0.5
     z = select(reflected, 1 - x, x)
     total = const(0, x.dtype)
-    for _ in range(8):
-        small = z < 8
+    for _ in range(steps):
+        small = z < steps
         total = total - select(small, 1 / z, const(0, x.dtype))
         z = select(small, z + 1, z)
     inverse = 1 / (z * z)
-    series = inverse * _polynomial(inverse, (1 / 132, -1 / 240, 1 / 252, -1 / 120, 1 / 12))
+    series = inverse * _polynomial(inverse, DIGAMMA_SERIES[terms - 1 :: -1])
     value = total + math("log", z) - 0.5 / z - series
-    fraction = x - math("floor", x)
-    angle = select(fraction > 0.5, fraction - 1, fraction)
+    angle = x - math("round", x)  # of the half-turns, exact: tan has a period of one
     mirror = value - float(np.pi) / math("tan", angle * float(np.pi))
-    poles = logical_and(x <= 0, compare("eq", fraction, const(0, x.dtype)))
+    poles = logical_and(x <= 0, compare("eq", angle, const(0, x.dtype)))
     return select(poles, const(np.nan, x.dtype), select(reflected, mirror, value))
 
 
 _FLOAT: dict[str, Callable[..., Expr]] = {
     "minimum": _unordered_pick("lt"), "maximum": _unordered_pick("gt"), "sign": _sign, "logistic": _logistic,
     "is_finite": lambda x: math("abs", x) < float("inf"), "is_nan": lambda x: compare("ne", x, x),
-    "erfinv": _erfinv, "digamma": _digamma,
+    "erfinv": _erfinv, "digamma": _digamma, "tanh": _tanh,
 }
 _INTEGER: dict[str, Callable[..., Expr]] = {
     "div": _divide, "rem": _remainder, "floordiv": _floordiv, "mod": _mod, "pow": _integer_power,

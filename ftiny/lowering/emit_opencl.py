@@ -10,7 +10,7 @@ Worked example: Store("y", 16*i + ramp(16), x[16*i + ramp(16)] + 1.0) prints as
 
 from __future__ import annotations
 
-import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -40,24 +40,37 @@ _FLOAT_BUILTINS = {
     "abs": "fabs", "round": "rint", "trunc": "trunc", "rem": "fmod", "lgamma": "lgamma", "fma": "fma",
     **{f: f for f in ("floor ceil exp exp2 expm1 log log1p log2 sqrt rsqrt cbrt sin cos tan asin acos atan atan2 "
                       "sinh cosh tanh asinh acosh atanh erf erfc pow nextafter").split()}}
+_BETTER_DEFINED = {("tanh", F32)}  # in emit_math.py
 _INTEGER_BUILTINS = {"minimum": "min", "maximum": "max"}
-_BYTES = {**{name: int(code[1]) for code, name in _TYPES.items()}, "vload_half": 4, "vstore_half": 4}
-_VECTOR = re.compile(rf"(?<![a-z])({'|'.join(_BYTES)})(2|4|8|16)\b")
+_BYTES = {name: int(code[1]) for code, name in _TYPES.items()}
 _FENCES = {"shared": "barrier(CLK_LOCAL_MEM_FENCE);",
            "global": "barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);",
            "device": "mem_fence(CLK_GLOBAL_MEM_FENCE);"}
 
 
 class OpenCL(Dialect):
-    """OpenCL C 1.2, with cl_khr_fp64 where doubles occur."""
+    """OpenCL C 1.2, with cl_khr_fp64 where doubles occur. One object prints one kernel.
+
+    `vector_bytes` are those of the widest vector printed so far. Every vector begins as a load, a conversion, a spread
+    scalar or a declaration, and each of these asks `vector` for the name of its type.
+    """
 
     name = "OpenCL"
 
+    def __init__(self) -> None:
+        self.vector_bytes = 0
+
+    def vector(self, base: str, lanes: int) -> str:
+        """The name of a type with so many lanes."""
+        if lanes == 1:
+            return base
+        self.vector_bytes = max(self.vector_bytes, _BYTES[base] * lanes)
+        return f"{base}{lanes}"
+
     def type_name(self, kind: np.dtype, lanes: int) -> str:
         if kind == BOOL:
-            return "bool" if lanes == 1 else f"int{lanes}"
-        base = _TYPES[f"{kind.kind}{kind.itemsize}"]
-        return base if lanes == 1 else f"{base}{lanes}"
+            return "bool" if lanes == 1 else self.vector("int", lanes)
+        return self.vector(_TYPES[f"{kind.kind}{kind.itemsize}"], lanes)
 
     def storage_name(self, dtype: np.dtype) -> str:
         if dtype == F16:
@@ -84,16 +97,17 @@ class OpenCL(Dialect):
 
     def literal_ramp(self, lanes: int) -> str:
         """0, 1, .. as an int vector."""
-        return f"(int{lanes})({', '.join(map(str, range(lanes)))})"
+        return f"({self.vector('int', lanes)})({', '.join(map(str, range(lanes)))})"
 
     def splat(self, text: str, kind: np.dtype, lanes: int) -> str:
         if kind == BOOL:
-            return f"(int{lanes})({bare(text)} ? -1 : 0)"
+            return f"({self.vector('int', lanes)})({bare(text)} ? -1 : 0)"
         return f"({self.type_name(kind, lanes)})({bare(text)})"
 
     def mask(self, comparison: str, kind: np.dtype, lanes: int) -> str:
         """A vector comparison's result as an int mask."""
-        return comparison if kind == BOOL or kind.itemsize == 4 else f"convert_int{lanes}{comparison}"
+        int_vector = self.vector("int", lanes)
+        return comparison if kind == BOOL or kind.itemsize == 4 else f"convert_{int_vector}{comparison}"
 
     def convert(self, text: str, source: np.dtype, target: np.dtype, lanes: int) -> str:
         name = self.type_name(target, lanes)
@@ -120,7 +134,7 @@ class OpenCL(Dialect):
 
     def builtin(self, fn: str, kind: np.dtype) -> str | None:
         if kind.kind == "f":
-            return _FLOAT_BUILTINS.get(fn)
+            return None if (fn, kind) in _BETTER_DEFINED else _FLOAT_BUILTINS.get(fn)
         if kind.kind in "iu" and kind.itemsize >= 4 and fn in ("population_count", "clz"):
             return "popcount" if fn == "population_count" else "clz"
         return _INTEGER_BUILTINS.get(fn) if kind.kind in "iu" else None
@@ -128,7 +142,14 @@ class OpenCL(Dialect):
     def special(self, which: str, dimension: int) -> str:
         return f"get_{which}_id({dimension})"
 
-    def shuffle(self, text: str, distance: int) -> str:
+    def join(self, lanes: list[str], kind: np.dtype) -> str:
+        lanes = [f"{x} ? -1 : 0" if kind == BOOL else bare(x) for x in lanes]
+        return f"({self.type_name(kind, len(lanes))})({', '.join(lanes)})"
+
+    def lane(self, text: str, number: int, kind: np.dtype) -> str:
+        return f"({text}.s{number:x} != 0)" if kind == BOOL else f"{text}.s{number:x}"
+
+    def shuffle(self, how: str, text: str, place: str) -> str:
         raise NotImplementedError("this OpenCL dialect has no warp exchange; schedules ask capabilities.warp first")
 
     def barrier(self, scope: str) -> str:
@@ -174,21 +195,35 @@ class OpenCL(Dialect):
         text = f"{pointer}[{bare(offset)}]"
         return f"({text} != 0)" if access.storage == BOOL else text
 
-    def _contiguous(self, access: Access, pointer: str) -> str:
+    def _narrow(self, printer: Printer, access: Access, pointer: str, write: bool = False) -> str:
+        """The 8 or 16-bit elements at a pointer as one vector, in a packed struct, since it may lie anywhere.
+
+        PoCL's vload and vstore of such elements are element by element in machine code, at half the speed, and its
+        vload_half8 and vstore_half8 (until 7.2) crash where the address is no multiple of the vector's size.
+        """
+        bits = "ushort" if access.storage == F16 else self.storage_name(access.storage)
+        vector = self.vector(bits, access.lanes)
+        name = f"unaligned_{vector}"
+        printer.add_helper(name, f"typedef struct __attribute__((packed)) {{ {vector} v; }} {name};")
+        kind = self._pointer(access, write)[0].replace(self.storage_name(access.storage), name)
+        return f"(({kind})({pointer}))->v"
+
+    def _contiguous(self, printer: Printer, access: Access, pointer: str) -> str:
         n, storage = access.lanes, access.storage
-        if storage == F16:
-            return f"vload_half{n}(0, {pointer})"
-        wide = f"vload{n}(0, {pointer})"
-        if storage == BFLOAT16:
-            return f"as_float{n}(convert_uint{n}({wide}) << 16)"
-        return f"(convert_int{n}({wide}) != 0)" if storage == BOOL else wide
+        vector = self.type_name(access.kind, n)
+        if storage.itemsize > 2:
+            return f"vload{n}(0, {pointer})"
+        elements = self._narrow(printer, access, pointer)
+        if storage in NARROW:
+            return self.unpack(printer, elements, storage, n)
+        return f"(convert_{vector}({elements}) != 0)" if storage == BOOL else elements
 
     def load(self, printer: Printer, access: Access) -> str:
         if access.form == "scalar":
             text = self.element(access, access.name, access.base)
             return text if access.guard is None else f"({access.guard} ? {text} : {access.other})"
         if access.form == "contiguous" and access.guard_lanes <= 1:
-            text = self._contiguous(access, f"{access.name} + {_factor(access.base)}")
+            text = self._contiguous(printer, access, f"{access.name} + {_factor(access.base)}")
             return text if access.guard is None else f"({access.guard} ? {text} : {access.other})"
         return self._load_lanes(printer, access)
 
@@ -206,12 +241,12 @@ class OpenCL(Dialect):
         params = [f"{pointer} p"]
         if not contiguous:
             arguments.append(access.offsets)
-            params.append(f"{'long' if wide else 'int'}{n} i")
+            params.append(f"{self.vector('long' if wide else 'int', n)} i")
         if guarded:
             arguments += [guard or "", bare(access.other)]
-            params += [f"int{n} g", f"{result} other"]
+            params += [f"{self.vector('int', n)} g", f"{result} other"]
         if name not in printer.helpers:
-            lines = [f"    if (all(g)) return {self._contiguous(access, 'p')};"] if contiguous else []
+            lines = [f"    if (all(g)) return {self._contiguous(printer, access, 'p')};"] if contiguous else []
             lanes = []
             for k in range(n):
                 value = self.element(access, "p", str(k) if contiguous else f"i.s{k:x}")
@@ -236,13 +271,15 @@ class OpenCL(Dialect):
             value = f"(ushort){value}"
         return f"{pointer}[{bare(offset)}] = {bare(value)};"
 
-    def _put_contiguous(self, access: Access, pointer: str, value: str) -> str:
+    def _put_contiguous(self, printer: Printer, access: Access, pointer: str, value: str) -> str:
         n = access.lanes
         if access.storage == F16:
-            return f"vstore_half{n}({bare(value)}, 0, {pointer});"
+            value = self.pack(printer, value, F16, n)
         if access.storage == BOOL:
             value = f"convert_uchar{n}({value} & 1)"  # the mask -1 is stored as 1
-        return f"vstore{n}({bare(value)}, 0, {pointer});"
+        if access.storage.itemsize > 2:
+            return f"vstore{n}({bare(value)}, 0, {pointer});"
+        return f"{self._narrow(printer, access, pointer, write=True)} = {bare(value)};"
 
     def store(self, printer: Printer, access: Access, value: str) -> None:
         if access.storage == BFLOAT16:
@@ -250,7 +287,7 @@ class OpenCL(Dialect):
         n = access.lanes
         if n == 1 or (access.form == "contiguous" and access.guard_lanes <= 1):
             text = (self._put(access, access.name, access.base, value) if n == 1 else
-                    self._put_contiguous(access, f"{access.name} + {_factor(access.base)}", value))
+                    self._put_contiguous(printer, access, f"{access.name} + {_factor(access.base)}", value))
             printer.line(text if access.guard is None else f"if ({bare(access.guard)}) {text}")
             return
         self._store_lanes(printer, access, value)
@@ -262,19 +299,19 @@ class OpenCL(Dialect):
         wide = access.wide_offsets and not contiguous
         stem = f"{'store' if contiguous else 'scatter'}{'_guarded' if guarded else ''}"
         name = f"{stem}_{_storage_id(access.storage)}{'_long' if wide else ''}x{n}{suffix}"
-        kind = "ushort" if access.storage == BFLOAT16 else self.type_name(access.kind, 1)
-        kind = "int" if access.kind == BOOL else kind
-        params, arguments = [f"{kind}{n} v"], [bare(value)]
+        kind = self.vector("ushort", n) if access.storage == BFLOAT16 else self.type_name(access.kind, n)
+        params, arguments = [f"{kind} v"], [bare(value)]
         params.append(f"{pointer} p")
         arguments.append(f"{access.name} + {_factor(access.base)}" if contiguous else access.name)
         if not contiguous:
-            params.append(f"{'long' if wide else 'int'}{n} i")
+            params.append(f"{self.vector('long' if wide else 'int', n)} i")
             arguments.append(access.offsets)
         if guarded:
-            params.append(f"int{n} g")
+            params.append(f"{self.vector('int', n)} g")
             arguments.append(self._mask_text(access, n) or "")
         if name not in printer.helpers:
-            lines = [f"    if (all(g)) {{ {self._put_contiguous(access, 'p', 'v')} return; }}"] if contiguous else []
+            put = self._put_contiguous(printer, access, "p", "v") if contiguous else ""
+            lines = [f"    if (all(g)) {{ {put} return; }}"] if contiguous else []
             for k in range(n):
                 lane = f"(v.s{k:x} != 0)" if access.kind == BOOL else f"v.s{k:x}"
                 put = self._put(access, "p", str(k) if contiguous else f"i.s{k:x}", lane)
@@ -299,21 +336,20 @@ class OpenCL(Dialect):
                         f"    ushort{n} r = convert_ushort{n}((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);\n"
                         f"    return {nan};")
             else:
-                body = (f"    ushort r[{lanes}];\n    vstore_half{n}(x, 0, (half*)r);\n"
-                        f"    return {f'vload{n}(0, r)' if lanes > 1 else 'r[0]'};")
+                body = f"    ushort{n} r;\n    vstore_half{n}(x, 0, (half*)&r);\n    return r;"
             printer.add_helper(name, f"static inline ushort{n} {name}(float{n} x) {{\n{body}\n}}")
         return f"{name}({bare(text)})"
 
     def unpack(self, printer: Printer, text: str, dtype: np.dtype, lanes: int) -> str:
         """The float whose float16 or bfloat16 bits are `text`."""
         n = str(lanes) if lanes > 1 else ""
+        single = self.type_name(F32, lanes)
         if dtype == BFLOAT16:
-            return f"as_float{n}(convert_uint{n}({bare(text)}) << 16)"
+            return f"as_{single}(convert_uint{n}({bare(text)}) << 16)"
         name = f"from_f16{f'x{lanes}' if lanes > 1 else ''}"
         if name not in printer.helpers:
-            body = (f"    ushort r[{lanes}];\n    vstore{n}(u, 0, r);\n" if lanes > 1 else "    ushort r[1] = {u};\n")
-            printer.add_helper(name, f"static inline float{n} {name}(ushort{n} u) {{\n{body}"
-                                     f"    return vload_half{n}(0, (const half*)r);\n}}")
+            printer.add_helper(name, f"static inline {single} {name}(ushort{n} u) {{\n"
+                                     f"    return vload_half{n}(0, (const half*)&u);\n}}")
         return f"{name}({bare(text)})"
 
     # ---------------------------------------------------------------------------------- atomics
@@ -352,9 +388,5 @@ def _storage_id(dtype: np.dtype) -> str:
 
 def emit(kernel: Kernel) -> KernelSource:
     """The OpenCL C source of a kernel."""
-    return emit_with(kernel, OpenCL())
-
-
-def widest_vector(text: str) -> int:
-    """The bytes of the widest vector type that a text names: 64 if there is a float16, or a long8."""
-    return max((_BYTES[name] * int(lanes) for name, lanes in set(_VECTOR.findall(text))), default=0)
+    dialect = OpenCL()
+    return replace(emit_with(kernel, dialect), vector_bytes=dialect.vector_bytes)

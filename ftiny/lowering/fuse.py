@@ -72,7 +72,6 @@ from ftiny.lowering.groups import (
 )
 from ftiny.lowering.index import flatten, simplify, unflatten
 
-SORT_LIMIT = 4096        # longer axes are sorted on the host: a rank costs a pass over the axis for each element
 _MAIN = 1 << 20          # groups that depend on arguments only are numbered below, and may be added at any time
 _CHEAP = 8.0             # computed again wherever it is read, even under a broadcast
 _OPERAND = 2.5           # computed inside a contraction's loads
@@ -658,8 +657,6 @@ def anchor_kind(eqn: Eqn) -> str:
         return kind if kind in ("scan", "while", "cond", "kernel") else "host"
     if kind == "reduce":
         return "fold"
-    if kind == "sort" and eqn.inputs[0].aval.shape[eqn.params["axis"]] > SORT_LIMIT:
-        return "host"
     return kind if kind in (*KERNELS, "scan", "while", "cond", "collective", "kernel") else "host"
 
 

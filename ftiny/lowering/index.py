@@ -35,7 +35,7 @@ from ftiny.lowering.expr import (
 
 Range = tuple[int, int]
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
-_CARRIES_RANGE = frozenset({"low", "high", "shuffle_xor"})
+_CARRIES_RANGE = frozenset({"low", "high", "lane", "shuffle_xor", "shuffle_up", "shuffle_from"})
 
 
 # ---------------------------------------------------------------------------------------- ranges

@@ -1,7 +1,7 @@
 """The kernel: what one launch does, as a small C-like statement tree that both dialects can print.
 
 Schedules make kernels, `emit_opencl.py` and `emit_cuda.py` print them. Expressions are those of expr.py
-with four leaves more: `variable` (a declared scalar or vector), `ramp` (the vector 0, 1, .. lanes-1),
+with a few leaves more: `variable` (a declared scalar or vector), `ramp` (the vector 0, 1, .. lanes-1),
 `special` (group and local ids), and loads with one linear offset into a parameter or a declared array.
 An expression is a vector exactly if a ramp or a vector variable is in it: `x[16*i + ramp(16)]` is a load
 of 16 neighbours, and everything computed from it has 16 lanes. Scalars are spread where needed.
@@ -16,7 +16,7 @@ Worked example, y = x + 1 for 4096 float32 in 16 work-items with 16 lanes:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,7 +97,8 @@ class Atomic:
 class For:
     """for (axis = start; axis < stop; axis += step) body; start defaults to 0, stop to the axis's extent.
 
-    The axis's extent bounds its values: ranges are derived from it. `unroll` asks for full unrolling.
+    The axis's extent bounds its values: ranges are derived from it. `unroll` asks for full unrolling, a number for so
+    many passes at once.
     """
 
     axis: Axis
@@ -105,7 +106,7 @@ class For:
     start: Expr | None = None
     stop: Expr | None = None
     step: int = 1
-    unroll: bool = False
+    unroll: bool | int = False
 
 
 @dataclass(frozen=True)
@@ -118,11 +119,45 @@ class If:
 
 
 @dataclass(frozen=True)
+class Repeat:
+    """body again and again, until a `Leave` that stands in it (not in a loop inside it) ends the loop."""
+
+    body: tuple[Stmt, ...]
+
+
+@dataclass(frozen=True)
+class Leave:
+    """Leave the innermost `Repeat` if the condition holds: a scalar bool, the same for all threads of a block."""
+
+    condition: Expr
+
+
+@dataclass(frozen=True)
 class Barrier:
     """All threads of the block wait; shared memory (scope 'shared') or also global memory ('global') is
     seen by all afterwards. scope 'device' is a fence towards other blocks, not a wait."""
 
     scope: str = "shared"
+
+
+@dataclass(frozen=True)
+class Publish:
+    """buffer[offset] = value for all blocks to see, after everything that this thread wrote, or that threads wrote
+    which it met at a barrier (CUDA only; integers of 4 bytes)."""
+
+    buffer: str
+    offset: Expr
+    value: Expr
+
+
+@dataclass(frozen=True)
+class Await:
+    """This thread waits until another block has published `value` in buffer[offset], and then sees what that block
+    wrote before (CUDA only). The other block must have started already: see schedule_scan.py for how."""
+
+    buffer: str
+    offset: Expr
+    value: Expr
 
 
 @dataclass(frozen=True)
@@ -162,7 +197,55 @@ class WideStore:
     guard: Expr | None = None
 
 
-Stmt = Declare | DeclareArray | Assign | Store | Atomic | For | If | Barrier | Comment | Choose | WideLoad | WideStore
+@dataclass(frozen=True)
+class CopyAsync:
+    """16 bytes from `source` at `place` to the shared array `buffer` at `offset`, started and not waited for (CUDA,
+    sm_80). Where `guard` is false zeros are written and nothing is read."""
+
+    buffer: str
+    offset: Expr
+    source: str
+    place: Expr
+    guard: Expr | None = None
+
+
+@dataclass(frozen=True)
+class CopyGroup:
+    """The copies started since the last one are a group. With `pending`: waits until at most so many groups of this
+    thread are under way; a barrier makes what came in seen by the others."""
+
+    pending: int | None = None
+
+
+@dataclass(frozen=True)
+class LoadMatrix:
+    """A warp loads four 8 x 8 matrices of 16-bit elements (or 8 x 4 of 32-bit ones) from the shared array `buffer` to
+    words `first` .. `first + 3` of its threads' private array `words`; thread 8 m + r gives the `offset` of row r of
+    matrix m. Thread 4 r + c gets elements 2c, 2c + 1 of row r, or of column r if `transposed` (`ldmatrix`)."""
+
+    words: str
+    first: int
+    buffer: str
+    offset: Expr
+    transposed: bool = False
+
+
+@dataclass(frozen=True)
+class MatrixMultiply:
+    """A warp's product of fragments, sums += left @ right, on its tensor core (`mma.sync`): 16 x 8 sums, 16 deep for
+    kind 'bf16' and 'f16', 8 deep for 'tf32'. Fragments are private arrays at constant places: 4 sums, 4 words of the
+    left operand and 2 of the right one; how a warp's threads share them out is the PTX manual's."""
+
+    kind: str
+    sums: tuple[str, int]
+    left: tuple[str, int]
+    right: tuple[str, int]
+
+
+Stmt = (Declare | DeclareArray | Assign | Store | Atomic | For | If | Repeat | Leave | Barrier | Choose | Publish
+        | Await | Comment | WideLoad | WideStore | CopyAsync | CopyGroup | LoadMatrix | MatrixMultiply)
+# What memory changes at; Await, since another block wrote there.
+Writing = Store | Atomic | Publish | Await | WideStore | CopyAsync
 
 
 @dataclass(frozen=True)
@@ -215,6 +298,26 @@ def high(x: Expr) -> Expr:
     return intern_node("high", (x,), x.dtype)
 
 
+def join(lanes: Sequence[Expr]) -> Expr:
+    """The vector whose lanes are these scalars; of one scalar, that scalar."""
+    return lanes[0] if len(lanes) == 1 else intern_node("join", tuple(lanes), lanes[0].dtype)
+
+
+def lane(x: Expr, number: int) -> Expr:
+    """One lane of a vector variable, a scalar."""
+    return intern_node("lane", (x,), x.dtype, number)
+
+
+def shuffle_up(x: Expr, distance: int) -> Expr:
+    """The value of x in the warp's thread whose number is smaller by `distance`, or its own (CUDA only)."""
+    return intern_node("shuffle_up", (x,), x.dtype, distance)
+
+
+def shuffle_from(x: Expr, number: Expr) -> Expr:
+    """The value of x in the warp's thread of this number (CUDA only)."""
+    return intern_node("shuffle_from", (x, number), x.dtype)
+
+
 def shuffle_xor(x: Expr, distance: int) -> Expr:
     """The value of x in the warp's thread whose number differs by xor with `distance` (CUDA only)."""
     return intern_node("shuffle_xor", (x,), x.dtype, distance)
@@ -235,13 +338,17 @@ def stmt_exprs(stmt: Stmt) -> tuple[Expr, ...]:
             return (stmt.value,)
         case Store() | Atomic():
             return (stmt.offset, stmt.value) if stmt.guard is None else (stmt.offset, stmt.value, stmt.guard)
-        case WideLoad():
+        case Publish() | Await():
+            return (stmt.offset, stmt.value)
+        case WideLoad() | LoadMatrix():
             return (stmt.offset,)
+        case CopyAsync():
+            return (stmt.offset, stmt.place) if stmt.guard is None else (stmt.offset, stmt.place, stmt.guard)
         case WideStore():
             return (stmt.offset, *stmt.values) if stmt.guard is None else (stmt.offset, *stmt.values, stmt.guard)
         case For():
             return tuple(e for e in (stmt.start, stmt.stop) if e is not None)
-        case If():
+        case If() | Leave():
             return (stmt.condition,)
         case Choose():
             return (stmt.which,)
@@ -252,11 +359,20 @@ def walk(body: tuple[Stmt, ...]) -> Iterator[Stmt]:
     """Every statement, outer before inner."""
     for stmt in body:
         yield stmt
-        if isinstance(stmt, For):
+        if isinstance(stmt, For | Repeat):
             yield from walk(stmt.body)
         elif isinstance(stmt, If):
             yield from walk(stmt.then)
             yield from walk(stmt.otherwise)
+
+
+def stored_names(stmt: Stmt) -> tuple[str, ...]:
+    """The buffers and arrays that a statement itself stores to."""
+    if isinstance(stmt, Writing):
+        return (stmt.buffer,)
+    if isinstance(stmt, LoadMatrix):
+        return (stmt.words,)
+    return (stmt.sums[0],) if isinstance(stmt, MatrixMultiply) else ()
 
 
 class Widths:
@@ -270,7 +386,8 @@ class Widths:
                 self.variables[stmt.name] = stmt.lanes or self.of(stmt.value)
 
     def of(self, root: Expr) -> int:
-        """Lanes of a node: those of its widest argument, halved by low and high."""
+        """Lanes of a node: those of its widest argument, halved by low and high; one for each argument of join, one
+        for lane."""
         memo = self.memo
         if root in memo:
             return memo[root]
@@ -281,6 +398,8 @@ class Widths:
                 lanes = self.variables.get(node.attr, 1)
             elif node.op in ("low", "high"):
                 lanes = memo[node.args[0]] // 2
+            elif node.op in ("join", "lane"):
+                lanes = len(node.args)
             else:
                 lanes = max((memo[a] for a in node.args), default=1)
             memo[node] = lanes
@@ -310,10 +429,14 @@ def check_kernel(kernel: Kernel) -> None:
             variables |= set(stmt.names)
         elif isinstance(stmt, Assign):
             _require(stmt.name in variables, kernel, f"{stmt.name} is assigned but not declared")
-        elif isinstance(stmt, Store | Atomic | WideStore):
+        elif isinstance(stmt, Writing):
             _require(stmt.buffer in written, kernel, f"{stmt.buffer} is stored to but not a written parameter")
+            if isinstance(stmt, CopyAsync):
+                _require(stmt.source in buffers, kernel, f"{stmt.source} is copied but not a parameter")
             if isinstance(stmt, Atomic) and stmt.result is not None:
                 variables.add(stmt.result)
+        elif isinstance(stmt, LoadMatrix):
+            _require({stmt.buffer, stmt.words} <= written, kernel, f"{stmt.buffer} or {stmt.words} is no array")
         for node in topological(stmt_exprs(stmt)):
             if node.op == "variable":
                 _require(node.attr in variables, kernel, f"variable {node.attr} is read before its declaration")
@@ -356,12 +479,30 @@ def _show_body(body: tuple[Stmt, ...], depth: int) -> list[str]:
                 lines += _show_body(stmt.then, depth + 1)
                 if stmt.otherwise:
                     lines += [f"{pad}else", *_show_body(stmt.otherwise, depth + 1)]
+            case Repeat():
+                lines += [f"{pad}repeat", *_show_body(stmt.body, depth + 1)]
+            case Leave():
+                lines.append(f"{pad}leave if {show(stmt.condition)}")
             case WideLoad():
                 lines.append(f"{pad}{', '.join(stmt.names)} = wide {stmt.buffer}[{show(stmt.offset)}]")
             case WideStore():
                 lines.append(f"{pad}wide {stmt.buffer}[{show(stmt.offset)}] = {', '.join(map(show, stmt.values))}")
             case Barrier():
                 lines.append(f"{pad}barrier {stmt.scope}")
+            case Publish() | Await():
+                word = "publish" if isinstance(stmt, Publish) else "await"
+                lines.append(f"{pad}{word} {stmt.buffer}[{show(stmt.offset)}] = {show(stmt.value)}")
+            case CopyAsync():
+                guard = "" if stmt.guard is None else f" if {show(stmt.guard)}"
+                lines.append(f"{pad}{stmt.buffer}[{show(stmt.offset)}] <- {stmt.source}[{show(stmt.place)}]{guard}")
+            case CopyGroup():
+                lines.append(pad + ("end of copies" if stmt.pending is None else f"wait for {stmt.pending} groups"))
+            case LoadMatrix():
+                turned = " transposed" if stmt.transposed else ""
+                lines.append(f"{pad}{stmt.words}[{stmt.first}..] = matrices {stmt.buffer}[{show(stmt.offset)}]{turned}")
+            case MatrixMultiply():
+                sums, left, right = (f"{name}[{at}..]" for name, at in (stmt.sums, stmt.left, stmt.right))
+                lines.append(f"{pad}{sums} += {left} @ {right} in {stmt.kind}")
             case Comment():
                 lines.append(f"{pad}# {stmt.text}")
             case Choose():

@@ -1,10 +1,10 @@
 """The loop nest: what one kernel computes, before anything is said about blocks, threads or vectors.
 
 Fusion makes loop nests, schedules consume them. A `LoopNest` runs its stages, in order, for every point
-of its grid. A `Map` writes elements; a `Fold` runs a state along axes. A value's scope says who sees it:
-an argument or a global value is one array for the whole nest, a register or shared value is private to
-one grid point (shared: the threads that work on that point share it on chip). A fold's state is a
-register value that later stages at the same grid point may read.
+of its grid. A `Map` writes elements; a `Fold` runs a state along axes; a `Scatter`, alone in its nest, writes where
+the data say. A value's scope says who sees it: an argument or a global value is one array for the whole nest, a
+register or shared value is private to one grid point (shared: the threads that work on that point share it on
+chip). A fold's state is a register value that later stages at the same grid point may read.
 
 Worked example, softmax over rows with the row kept on chip (`load` and friends are from expr.py):
 
@@ -21,7 +21,7 @@ Worked example, softmax over rows with the row kept on chip (`load` and friends 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -44,7 +44,9 @@ from ftiny.lowering.expr import axis as axis_expr
 
 SCOPES = ("argument", "register", "shared", "global")
 ACROSS = (None, "last_block", "look_back", "second_kernel")
+MULTIPLY_ADD = ("multiply_add", "multiply_add_tf32")
 UPDATES = (None, "add", "mul", "minimum", "maximum")
+ORDERS = ("kept", "sorted", "any", "apart")
 OTHER = ".other"
 
 
@@ -145,7 +147,9 @@ class Fold:
     Grid axes in `over` fold across grid points; `across` then says how blocks hand over: 'second_kernel'
     (partials, then another kernel), 'last_block' (the block that arrives last combines), 'look_back' (an
     ordered scan over blocks; the only one with `emit`). The state of such a fold is not readable later.
-    `atom='multiply_add'` marks acc + a*b, which a schedule may give to a matrix unit.
+    `atom='multiply_add'` marks acc + a*b, which a schedule may give to a matrix unit, 'multiply_add_tf32' one whose
+    float32 factors may be rounded to tf32 (10 bits) before; 'rank:k' marks the count of what sorts before an element by
+    the first k values that the next stage writes, which a schedule may find by sorting.
     """
 
     axes: tuple[Axis, ...]
@@ -161,6 +165,23 @@ class Fold:
     atom: str | None = None
 
 
+@dataclass(frozen=True)
+class Scatter:
+    """Updates to places that the data name: `write` for every point of `over`, on a value that is `start` before.
+
+    `start` is an expression in `axes`, the axes of the written value. `write.update` says how an update is combined
+    with what is there (None: it replaces it); several updates of one element are combined in the lexicographic order
+    of `over`. `order` says what is known of that: 'kept' (the order has to be kept), 'sorted' (kept; and the places
+    do not decrease), 'any' (the order does not matter), 'apart' (no element has two updates).
+    """
+
+    axes: tuple[Axis, ...]
+    start: Expr
+    over: tuple[Axis, ...]
+    write: Write
+    order: str = "kept"
+
+
 Stage = Map | Fold
 
 
@@ -169,7 +190,7 @@ class LoopNest:
     """One kernel's work: `stages`, in order, for every point of `grid`; see the module docstring.
 
     arguments are the arrays passed in, read or written; values are the intermediates; equations are
-    the numbers of the jaxpr equations it came from.
+    the numbers of the jaxpr equations it came from. A nest with a `scatter` has no stages and no grid.
     """
 
     name: str
@@ -178,6 +199,7 @@ class LoopNest:
     values: tuple[Value, ...]
     stages: tuple[Stage, ...]
     equations: tuple[int, ...] = ()
+    scatter: Scatter | None = None
     _by_name: dict[str, Value] = field(init=False, repr=False, compare=False, hash=False)
 
     def __post_init__(self) -> None:
@@ -197,7 +219,7 @@ class LoopNest:
 
     def outputs(self) -> tuple[str, ...]:
         """The names of the arguments that the nest writes, in the order of `arguments`."""
-        written = {write.value for stage in self.stages for write in writes_of(stage)}
+        written = {write.value for stage in self.parts() for write in writes_of(stage)}
         return tuple(v.name for v in self.arguments if v.name in written)
 
     def inputs(self) -> tuple[str, ...]:
@@ -207,22 +229,30 @@ class LoopNest:
 
     def roots(self) -> list[Expr]:
         """Every expression of the nest."""
-        return [expr for stage in self.stages for expr in stage_roots(stage)]
+        return [expr for stage in self.parts() for expr in stage_roots(stage)]
+
+    def parts(self) -> tuple[Stage | Scatter, ...]:
+        """The stages, or the scatter."""
+        return self.stages if self.scatter is None else (self.scatter,)
 
     def __str__(self) -> str:
         return show_nest(self)
 
 
-def writes_of(stage: Stage) -> tuple[Write, ...]:
+def writes_of(stage: Stage | Scatter) -> tuple[Write, ...]:
     """All the writes of a stage, to whatever scope."""
+    if isinstance(stage, Scatter):
+        return (stage.write,)
     return stage.writes if isinstance(stage, Map) else (*stage.emit, *stage.finish)
 
 
-def stage_roots(stage: Stage) -> list[Expr]:
+def stage_roots(stage: Stage | Scatter) -> list[Expr]:
     """Every expression of a stage."""
     roots = [expr for write in writes_of(stage) for expr in write.roots()]
     if isinstance(stage, Fold):
         roots += [*stage.init, *stage.step, *(stage.combine or ())]
+    elif isinstance(stage, Scatter):
+        roots.append(stage.start)
     return roots
 
 
@@ -281,6 +311,40 @@ def other_element(value: Value, axes: Iterable[Axis] = ()) -> Expr:
     return load(value.name + OTHER, [axis_expr(a) for a in axes] if value.shape else [], value.dtype)
 
 
+def split_scatter(nest: LoopNest) -> tuple[LoopNest, LoopNest]:
+    """A scatter as two nests of the other stages: its start everywhere, then its updates, one worker for all that may
+    meet: right on every device, and as slow as that worker."""
+    stage = nest.scatter
+    assert stage is not None
+    write, target = stage.write, nest.value(stage.write.value)
+    copy = Map((), (Write(target.name, tuple(map(axis_expr, stage.axes)), stage.start),))
+    old = target[write.index]
+    value = write.expr if write.update is None else apply_op(write.update, old, write.expr)
+    if stage.order == "apart":
+        updates: Stage = Map((), (replace(write, expr=value, update=None),))
+        grid = stage.over
+    elif stage.order == "any" and write.update is not None:
+        updates, grid = Map((), (write,)), stage.over
+    else:
+        # Along an axis that is a coordinate of the place, updates reach different elements.
+        apart = {i.attr for i in write.index if i.op == "axis"}
+        grid = tuple(a for a in stage.over if a in apart)
+        serial = tuple(a for a in stage.over if a not in apart) or (Axis("once", 1),)
+        turn = Value("s0", (), np.dtype(np.int32), scope="register")
+        emit = (replace(write, expr=value, update=None),)
+        updates = Fold((), serial, (turn,), (const(0, turn.dtype),), (turn[()],), None, emit=emit)
+    return (_nest_of("copy_" + "x".join(str(a.extent) for a in stage.axes), nest, stage.axes, copy),
+            _nest_of(nest.name, nest, grid, updates))
+
+
+def _nest_of(name: str, nest: LoopNest, grid: tuple[Axis, ...], stage: Stage) -> LoopNest:
+    """A nest of one stage with those of another nest's arguments that it uses."""
+    used = {w.value for w in writes_of(stage)}
+    used |= {node.attr[0] for node in topological(stage_roots(stage)) if node.op == "load"}
+    arguments = tuple(v for v in nest.arguments if v.name in used)
+    return LoopNest(name, grid, arguments, (), (stage,), nest.equations)
+
+
 # ---------------------------------------------------------------------------------------- checks
 
 
@@ -298,6 +362,8 @@ def check_nest(nest: LoopNest) -> None:
     extents = {a.name: a.extent for a in nest.grid}
     _check_unique(nest, [a.name for a in nest.grid], "grid axis")
     readable = {v.name for v in (*nest.arguments, *nest.values)}
+    if nest.scatter is not None:
+        _check_scatter(nest, nest.scatter, readable)
     for number, stage in enumerate(nest.stages):
         where = f"stage {number}"
         local = stage.axes if isinstance(stage, Map) else (
@@ -315,6 +381,17 @@ def check_nest(nest: LoopNest) -> None:
             _check_fold(nest, where, stage, visible, readable)
             if not folds_grid(nest, stage):
                 readable |= {v.name for v in stage.state}
+
+
+def _check_scatter(nest: LoopNest, stage: Scatter, readable: set[str]) -> None:
+    where = "scatter"
+    _require(not nest.stages and not nest.grid, nest, f"{where}: it stands alone, without stages or a grid")
+    _require(stage.order in ORDERS, nest, f"{where}: unknown order {stage.order!r}")
+    value = nest.value(stage.write.value)
+    extents = tuple(a.extent for a in stage.axes)
+    _require(value.shape == extents, nest, f"{where}: {value.name} has shape {value.shape}, started over {extents}")
+    _check_write(nest, where, stage.write, set(stage.over), readable)
+    _check_expr(nest, f"{where} start", stage.start, set(stage.axes), readable)
 
 
 def folds_grid(nest: LoopNest, stage: Fold) -> bool:
@@ -404,15 +481,19 @@ def show_nest(nest: LoopNest) -> str:
     """A readable listing of the nest, a line per value and write."""
     lines = [f"nest {nest.name} grid({', '.join(map(str, nest.grid))})"]
     lines += [f"  {value}" for value in (*nest.arguments, *nest.values)]
-    for stage in nest.stages:
+    for stage in nest.parts():
         lines += _show_stage(stage)
     return "\n".join(lines)
 
 
-def _show_stage(stage: Stage) -> list[str]:
+def _show_stage(stage: Stage | Scatter) -> list[str]:
     axes = ", ".join(map(str, stage.axes))
     if isinstance(stage, Map):
         return [f"  map({axes})", *(f"    {write}" for write in stage.writes)]
+    if isinstance(stage, Scatter):
+        over = ", ".join(map(str, stage.over))
+        start = f"    start {stage.write.value}({axes}) = {show(stage.start)}"
+        return [f"  scatter({over}) order={stage.order}", start, f"    {stage.write}"]
     notes = [f"axes({axes})"] if stage.axes else []
     notes += [f"across={stage.across}"] if stage.across else []
     notes += ["reverse"] if stage.reverse else []

@@ -19,7 +19,18 @@ import numpy as np
 
 from ftiny.lowering.expr import Axis, Expr, evaluate
 from ftiny.lowering.expr_numpy import evaluate_op
-from ftiny.lowering.loops import OTHER, Fold, LoopNest, LoopNestError, Map, Value, Write, check_nest, folds_grid
+from ftiny.lowering.loops import (
+    OTHER,
+    Fold,
+    LoopNest,
+    LoopNestError,
+    Map,
+    Value,
+    Write,
+    check_nest,
+    folds_grid,
+    split_scatter,
+)
 
 
 def evaluate_nest(nest: LoopNest, arrays: Mapping[str, np.ndarray], blocks: int = 3,
@@ -38,7 +49,12 @@ def evaluate_nest(nest: LoopNest, arrays: Mapping[str, np.ndarray], blocks: int 
         LoopNestError: the nest or an array does not fit; IndexError: an unguarded access out of range.
     """
     check_nest(nest)
-    return _Run(nest, arrays, blocks, pieces).run()
+    if nest.scatter is None:
+        return _Run(nest, arrays, blocks, pieces).run()
+    copy, updates = split_scatter(nest)
+    given = {v.name: arrays[v.name] for v in copy.arguments if v.name in arrays}
+    started = _Run(copy, given, blocks, pieces).run()
+    return _Run(updates, {**arrays, **started}, blocks, pieces).run()
 
 
 @dataclass

@@ -45,10 +45,12 @@ class Pool:
         size = size_class(nbytes)
         with self._lock:
             blocks = self._idle.get(size, [])
-            for position in range(len(blocks) - 1, -1, -1):
-                if wanted is None or wanted(blocks[position]):
-                    self.idle_bytes -= size
-                    return blocks.pop(position), size
+            position = len(blocks) - 1
+            while wanted is not None and position >= 0 and not wanted(blocks[position]):
+                position -= 1
+            if position >= 0:
+                self.idle_bytes -= size
+                return blocks.pop(position), size
         return self._grow(size), size
 
     def has_idle(self, nbytes: int) -> bool:

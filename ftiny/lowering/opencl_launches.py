@@ -10,6 +10,7 @@ a kernel with all arguments set 3 us, so only arguments that moved are set again
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,61 @@ class OpenCLFunctions:
         except (OSError, AttributeError) as error:
             profile.log(1, f"OpenCL kernels cannot be given addresses: {error}")
             return None
+
+
+class Gate:
+    """Holds back small programs, so that a row of them wakes PoCL's threads once.
+
+    PoCL starts a command when it is enqueued, and its threads sleep when there is none; to wake one costs more than a
+    small program takes. So the first of a row waits for an event that is set when somebody waits for results, when a
+    larger program comes, or when there are enough of them:
+
+        gate.close(); enqueue(..)       # as often as `BEHIND`, nothing runs yet
+        gate.finish()                   # opens, and waits for all
+    """
+
+    BEHIND = 16
+
+    def __init__(self, device: OpenCLDevice):
+        self.device = device
+        self._lock = threading.Lock()
+        self._event: Any = None
+        self._behind = self._waiting = 0
+
+    def close(self) -> None:
+        """The next program may be held back."""
+        with self._lock:
+            # Whoever waits for the queue waits for what others put into it meanwhile, too.
+            if self._waiting:
+                return
+            if self._event is None:
+                cl = self.device.cl
+                event = cl.UserEvent(self.device.context)
+                cl.enqueue_barrier(self.device.queue, wait_for=[event])
+                self._event, self._behind = event, 0
+            self._behind += 1
+            full = self._behind > self.BEHIND
+        if full:
+            self.open()
+
+    def open(self) -> None:
+        """What is held back starts."""
+        if self._event is not None:
+            with self._lock:
+                event, self._event = self._event, None
+            if event is not None:
+                event.set_status(self.device.cl.command_execution_status.COMPLETE)
+
+    def finish(self) -> None:
+        """Waits for all that was enqueued."""
+        with self._lock:
+            self._waiting += 1
+        try:
+            self.open()
+            self.device.queue.finish()
+        finally:
+            with self._lock:
+                self._waiting -= 1
 
 
 class OpenCLDriver(Driver):
@@ -153,11 +209,11 @@ class OpenCLLaunches(Launches):
         linker. A variable that Python sets meanwhile moves the environment away under it, and PoCL then ends the
         process; so the first launches are waited for."""
         if not self.compiled:
-            self.device.queue.finish()
+            self.device.gate.finish()
             self.compiled = True
 
     def start_timed(self) -> list[float]:
-        self.device.queue.finish()
+        self.device.gate.finish()
         return [self._timed(*each) for each in self.kernels]
 
     def _timed(self, kernel: Any, total: tuple[int, ...], block: tuple[int, ...]) -> float:
@@ -225,7 +281,7 @@ class BufferLaunches(OpenCLLaunches):
         seconds = []
         for position, each in enumerate(self.kernels):
             self._exchange(position, before=True)
-            self.device.queue.finish()
+            self.device.gate.finish()
             seconds.append(self._timed(*each))
             self._exchange(position, before=False)
         return seconds

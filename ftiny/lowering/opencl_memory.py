@@ -1,9 +1,9 @@
 """Memory of OpenCL devices.
 
 On devices that share the host's memory a location is an address, and `numpy.asarray(memory)` is a view of the bytes
-that keeps the memory alive:
+that keeps the memory alive. The bytes are a block of the pool, a part of one, or those of a numpy array:
 
-    memory = HostMemory(device, 4000, block, pool, 4096)
+    memory = PooledMemory(device, 4000, block, pool, 4096)
     view = memory.bytes()          # 4000 bytes; while `view` lives, memory.shared is true
 
 On others a location is a `Place`, a `cl.Buffer` and an offset.
@@ -25,11 +25,10 @@ HOST_ALIGNMENT = 128
 class HostMemory(Memory):
     """Host memory that kernels address directly. `numpy.asarray(memory)` is a view that keeps it alive."""
 
-    __slots__ = ("block", "pool", "size", "view")
+    __slots__ = ("view",)
 
-    def __init__(self, device: Device, nbytes: int, block: Any, pool: Pool | None, size: int):
-        super().__init__(device, nbytes, block.address if pool else block.ctypes.data)
-        self.block, self.pool, self.size = block, pool, size
+    def __init__(self, device: Device, nbytes: int, location: int):
+        self.device, self.nbytes, self.location, self.aliased = device, nbytes, location, False
         self.view: weakref.ref | None = None
 
     @property
@@ -47,7 +46,17 @@ class HostMemory(Memory):
 
     @property
     def shared(self) -> bool:
-        return self.pool is None or (self.view is not None and self.view() is not None)
+        return self.aliased or (self.view is not None and self.view() is not None)
+
+
+class PooledMemory(HostMemory):
+    """A block of the pool."""
+
+    __slots__ = ("block", "pool", "size")
+
+    def __init__(self, device: Device, nbytes: int, block: HostBlock, pool: Pool, size: int):
+        super().__init__(device, nbytes, block.address)
+        self.block, self.pool, self.size = block, pool, size
 
     def __del__(self) -> None:
         pool = getattr(self, "pool", None)
@@ -56,14 +65,44 @@ class HostMemory(Memory):
             pool.give(self.block, self.size)
 
 
+class HostPart(HostMemory):
+    """A range of another memory, which it keeps alive."""
+
+    __slots__ = ("whole",)
+
+    def __init__(self, whole: HostMemory, nbytes: int, location: int):
+        self.device, self.nbytes, self.location, self.aliased = whole.device, nbytes, location, False
+        self.view, self.whole = None, whole
+
+
+class WrappedMemory(HostMemory):
+    """The bytes of a numpy array that nobody writes to, or nobody should: one that does not own them may be a view of
+    what another library wrote and still has."""
+
+    __slots__ = ("array",)
+
+    def __init__(self, device: Device, array: numpy.ndarray):
+        super().__init__(device, array.nbytes, array.__array_interface__["data"][0])
+        self.array = array
+
+    @property
+    def shared(self) -> bool:
+        return True
+
+    def alias(self) -> Memory:
+        return super().alias() if self.array.flags.owndata else self.device.copy(self)
+
+
 class HostBlock:
     """What the pool of a host-memory device keeps: aligned bytes, and the last run that may have used them."""
 
-    __slots__ = ("owner", "address", "last_use")
+    __slots__ = ("view", "address", "last_use")
 
     def __init__(self, nbytes: int):
-        self.owner = numpy.empty(nbytes + HOST_ALIGNMENT, numpy.uint8)
-        self.address = -(-self.owner.ctypes.data // HOST_ALIGNMENT) * HOST_ALIGNMENT
+        owner = numpy.empty(nbytes + HOST_ALIGNMENT, numpy.uint8)
+        start = owner.ctypes.data
+        self.address = -(-start // HOST_ALIGNMENT) * HOST_ALIGNMENT
+        self.view = memoryview(owner)[self.address - start :]  # type: ignore[arg-type]
         self.last_use = 0
 
 

@@ -17,7 +17,7 @@ equation numbers), so it can be printed, checked, compared and written as JSON f
 Rules of a plan (`check_plan` tests them):
 - a buffer's memory belongs to its owner; arena ranges start at multiples of `ALIGNMENT` and the planner keeps
   lifetimes apart; an arena is filled with zeros once, when it is made, so a counter that has a range of its own
-  and is left at zero by its kernel is zero at every launch;
+  and is left at zero by its kernel is zero at every launch, and a flag that every launch adds one to counts launches;
 - `Argument` and `Constant` buffers are never written; `Donated(i)` is the memory of argument i, written in place;
 - launches of one graph may run at the same time unless one writes what another reads or writes, and otherwise
   keep their order;
@@ -160,7 +160,7 @@ class KernelParam:
 class KernelSource:
     """Source text of one kernel. `grid` counts blocks, `block` threads; `flops` and `bytes` are of one launch;
     `equations` are the numbers of the jaxpr's equations that it computes. `alone`: a user's text, which may define
-    any name and is never compiled together with others."""
+    any name and is never compiled together with others. `vector_bytes` are those of the widest vector in the text."""
 
     name: str
     text: str
@@ -173,6 +173,7 @@ class KernelSource:
     bytes: int = 0
     equations: tuple[int, ...] = ()
     alone: bool = False
+    vector_bytes: int = 0
 
     def __str__(self) -> str:
         params = ", ".join(

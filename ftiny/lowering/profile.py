@@ -25,7 +25,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-_local = threading.local()
 _print_lock = threading.Lock()
 _peaks: dict[str, tuple[float, float]] = {}
 _peak_lock = threading.RLock()
@@ -36,12 +35,17 @@ def _environment_level() -> int:
     return int(text) if text.isdigit() else 1
 
 
-_from_environment = _environment_level()
+class _ThreadState(threading.local):
+    level = _environment_level()
+    recorder: Any = None
+
+
+_local = _ThreadState()
 
 
 def debug_level() -> int:
     """The level of this thread: that of the innermost `with debug(level)`, else `FTINY_DEBUG` at start-up."""
-    return getattr(_local, "level", _from_environment)
+    return _local.level
 
 
 @contextmanager
@@ -83,7 +87,7 @@ class Event:
 @contextmanager
 def recording(recorder: Any) -> Iterator[None]:
     """Adds the events of this thread to `recorder.events`, and the plans that run to `recorder.programs`."""
-    before = getattr(_local, "recorder", None)
+    before = _local.recorder
     _local.recorder = recorder
     try:
         yield
@@ -93,12 +97,12 @@ def recording(recorder: Any) -> Iterator[None]:
 
 def recorder() -> Any:
     """The innermost recorder of this thread, or None."""
-    return getattr(_local, "recorder", None)
+    return _local.recorder
 
 
 def is_watched() -> bool:
     """Whether kernels are to be timed one by one, for the log or for a recorder."""
-    return debug_level() >= 2 or recorder() is not None
+    return _local.level >= 2 or _local.recorder is not None
 
 
 def record(kind: str, name: str, start: float, seconds: float, **details: Any) -> None:

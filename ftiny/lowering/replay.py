@@ -6,8 +6,9 @@ offset on other OpenCL devices; only the driver looks into one.
 
 A `Replay` is one instance of one plan. Its launches keep their arguments bound between runs, so a run hands over
 only the locations that changed, starts the launches and returns: for `y = double(x)` called twice with the same
-memories the second run binds nothing. Loops and branches hold a `Replay` of each inner plan, whose arguments,
-results and arena are ranges of the outer plan's buffers:
+memories the second run binds nothing. A program that is called in a loop, `x = double(x)`, meets the same few sets of
+locations again and again; it gets a `Replay` for each of them. Loops and branches hold a `Replay` of each inner plan,
+whose arguments, results and arena are ranges of the outer plan's buffers:
 
     scan of 3 trips:   locations of the body   carry in   carry out   x        y
         trip 0                                 c0         out         xs+0     ys+0
@@ -18,18 +19,18 @@ results and arena are ranges of the outer plan's buffers:
 from __future__ import annotations
 
 import math
-import threading
 import time
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy
 
 from ftiny.errors import DeviceError, OutOfMemoryError
 from ftiny.lowering import profile
-from ftiny.lowering.device import Device, Executable, Memory
+from ftiny.lowering.device import PART_ALIGNMENT, Device, Executable, Memory
 from ftiny.lowering.liveness import peak_of
 from ftiny.lowering.plan_types import (
     Arena,
@@ -54,6 +55,12 @@ from ftiny.lowering.plan_types import (
 from ftiny.lowering.unroll import unroll
 
 Location = Any
+
+# Results of at most so many bytes, and of more than one element, share an allocation of at most so many: a loop's state
+# lives and dies together, while a loss, one number, may be kept for long.
+SMALL, SMALL_TOGETHER = 1 << 10, 64 << 10
+# Replays of a program with no more launches than this, made one by one whenever so many runs had to bind anew.
+MOST_REPLAYS, MOST_REPLAYED, PATIENCE = 4, 256, 8
 
 
 class Launches(ABC):
@@ -111,11 +118,19 @@ class Replay:
 
     def run(self, locations: Sequence[Location]) -> None:
         """Runs every step with buffer i at `locations[i]`."""
+        self.bind(locations)
+        self.start()
+
+    def bind(self, locations: Sequence[Location]) -> None:
+        """Buffer i is at `locations[i]` from now on."""
         for number, location in enumerate(locations):
             if location != self.bound[number]:
                 self.bound[number] = location
                 for launches in self.users[number]:
                     launches.patch(number, location)
+
+    def start(self) -> None:
+        """Runs every step."""
         for step in self.steps:
             step()
 
@@ -327,21 +342,20 @@ def drop_idle_instances(device: Device) -> None:
     """Lets go of the arenas of programs on a device that are not running; the next call of one makes a new arena."""
     for executable in list(_loaded):
         if executable.driver.device is device:
-            with executable.lock:
-                executable.idle.clear()
+            executable.idle.clear()
 
 
 class PlanExecutable(Executable):
     """A loaded plan. Instances that are not running wait in `idle`; a run takes one or makes one."""
 
     def __init__(self, driver: Driver, plan: Plan, sources: Mapping[int, Any]):
-        plan = unroll(plan, driver.most_launches)
-        self.driver, self.plan, self.sources = driver, plan, sources
-        self.lock = threading.Lock()
+        self.layout = Layout(unroll(plan, driver.most_launches))
+        self.driver, self.plan, self.sources = driver, self.layout.plan, sources
+        self.idle: list[Instance] = []
         _loaded.add(self)
         try:
-            self.constants = load_constants(driver.device, plan)
-            self.idle: list[Instance] = [Instance(self)]
+            self.constants = load_constants(driver.device, self.plan)
+            self.idle.append(Instance(self))
         except OutOfMemoryError as error:
             raise self._explained(error) from error
 
@@ -349,104 +363,150 @@ class PlanExecutable(Executable):
         return OutOfMemoryError(f"{error}\n{self.plan.name}: {peak_of(self.plan, self.sources)}")
 
     def run(self, arguments: Sequence[Memory], donated: Sequence[int] = ()) -> list[Memory]:
-        with self.lock:
-            instance = self.idle.pop() if self.idle else None
         try:
-            instance = instance or Instance(self)
+            try:
+                instance = self.idle.pop()  # one step for other threads, like `append`
+            except IndexError:
+                instance = Instance(self)
             if (recorder := profile.recorder()) is not None:
                 recorder.programs[id(self)] = self.plan, self.sources
             results = instance.run(arguments, donated)
         except OutOfMemoryError as error:
             raise self._explained(error) from error
         # After an exception the instance is dropped: its arena may hold half of a run.
-        with self.lock:
-            self.idle.append(instance)
+        self.idle.append(instance)
         return results
 
 
+class Layout:
+    """The buffers of a plan in an order that makes the locations of a run in one go: arguments, small results, other
+    results, results in the memory of donated arguments, and what stays where it is."""
+
+    def __init__(self, plan: Plan):
+        groups: list[list[Buffer]] = [[plan.buffer(name) for name in plan.arguments], [], [], [], []]
+        self.small: list[tuple[int, int]] = []  # (bytes, offset)
+        self.small_bytes = 0
+        for buffer in plan.buffers:
+            if isinstance(buffer.owner, Result):
+                groups[1 if self._is_small(buffer) else 2].append(buffer)
+            elif isinstance(buffer.owner, Donated):
+                groups[3].append(buffer)
+            elif buffer.name not in plan.arguments:
+                groups[4].append(buffer)
+        self.plan = replace(plan, buffers=tuple(buffer for group in groups for buffer in group))
+        self.argument_bytes = [buffer.nbytes for buffer in groups[0]]
+        self.large = [buffer.nbytes for buffer in groups[2]]
+        self.donated = [buffer.owner.index for buffer in groups[3]]  # type: ignore[union-attr]
+        self.fixed = groups[4]
+        # Where each result is among the memories that are written, and those that are not the first in theirs.
+        numbers = {buffer.name: number for number, buffer in enumerate(groups[1] + groups[2] + groups[3])}
+        self.results = [numbers.get(name) for name in plan.results]
+        self.others = [k for k, n in enumerate(self.results) if n is None or n in self.results[:k]]
+
+    def _is_small(self, buffer: Buffer) -> bool:
+        end = self.small_bytes + -(-buffer.nbytes // PART_ALIGNMENT) * PART_ALIGNMENT
+        if math.prod(buffer.shape) < 2 or buffer.nbytes > SMALL or end > SMALL_TOGETHER:
+            return False
+        self.small.append((buffer.nbytes, self.small_bytes))
+        self.small_bytes = end
+        return True
+
+
 class Instance:
-    """The arena and the bound launches of one run in flight."""
+    """The arena of one run in flight, and its launches, bound to the locations of the runs before."""
 
     def __init__(self, executable: PlanExecutable):
         driver, plan = executable.driver, executable.plan
-        self.device, self.driver, self.plan = driver.device, driver, plan
-        self.replay = Replay(driver, plan, executable.sources)
-        self.locations: list[Location] = [None] * len(plan.buffers)
-        self.arena: Memory | None = None
-        if plan.arena_bytes:
-            self.arena = self.device.zeros(plan.arena_bytes)
-        numbers = self.replay.numbers
-        self.argument_numbers = [numbers[name] for name in plan.arguments]
-        self.argument_bytes = [plan.buffer(name).nbytes for name in plan.arguments]
-        self.fresh, self.donated = [], []
-        for number, buffer in enumerate(plan.buffers):
-            owner = buffer.owner
-            if isinstance(owner, Arena) and self.arena is not None:
-                self.locations[number] = driver.shift(self.arena.location, owner.offset)
-            elif isinstance(owner, Constant):
-                self.locations[number] = executable.constants[owner.index].location
-            elif isinstance(owner, Result):
-                self.fresh.append((number, buffer.nbytes))
-            elif isinstance(owner, Donated):
-                self.donated.append((number, owner.index))
-        self.results = [numbers[name] for name in plan.results]
-        self.constant_memories = {
-            number: executable.constants[buffer.owner.index]
-            for number, buffer in enumerate(plan.buffers)
-            if isinstance(buffer.owner, Constant)
-        }
+        self.device, self.driver, self.plan, self.sources = driver.device, driver, plan, executable.sources
+        self.layout, self.constants = executable.layout, executable.constants
+        self.replays = [Replay(driver, plan, self.sources)]
+        launches = [len(step.launches) if isinstance(step, Graph) else MOST_REPLAYED + 1 for step in plan.steps]
+        self.most_replays = MOST_REPLAYS if sum(launches) <= MOST_REPLAYED else 1
+        self.rebound = 0
+        self.arena = self.device.zeros(plan.arena_bytes) if plan.arena_bytes else None
+        self.fixed = [self._fixed(buffer) for buffer in self.layout.fixed]
+
+    def _fixed(self, buffer: Buffer) -> Location:
+        if isinstance(buffer.owner, Arena) and self.arena is not None:
+            return self.driver.shift(self.arena.location, buffer.owner.offset)
+        return self.constants[buffer.owner.index].location if isinstance(buffer.owner, Constant) else None
 
     def run(self, arguments: Sequence[Memory], donated: Sequence[int]) -> list[Memory]:
         self._check(arguments)
-        given = list(arguments)
-        memories: dict[int, Memory] = {}
-        # The same memory given twice must keep its old value for the other argument.
-        twice = bool(self.donated) and len(set(map(id, given))) < len(given)
-        for number, index in self.donated:
-            if twice or index not in donated or given[index].shared:
-                given[index] = self.device.copy(given[index])
-            memories[number] = given[index]
-        for number, nbytes in self.fresh:
-            memories[number] = self.device.allocate(nbytes)
-        locations = self.locations
-        for number, memory in zip(self.argument_numbers, given, strict=True):
-            locations[number] = memory.location
-        for number, memory in memories.items():
-            locations[number] = memory.location
-        self.replay.run(locations)
-        return self._collect(memories, given)
+        memories = self._allocate()
+        if self.layout.donated:
+            arguments = list(arguments)
+            memories += self._take_donated(arguments, donated)
+        locations = [memory.location for memory in arguments]
+        locations += [memory.location for memory in memories]
+        locations += self.fixed
+        self._bound(locations).start()
+        if self.layout.others:
+            return self._collect(memories, arguments)
+        return [memories[number] for number in self.layout.results]  # type: ignore[index]
 
     def _check(self, arguments: Sequence[Memory]) -> None:
-        if len(arguments) != len(self.argument_bytes):
-            raise DeviceError(
-                f"{self.plan.name} takes {len(self.argument_bytes)} arguments, {len(arguments)} were given"
-            )
-        for position, (memory, nbytes) in enumerate(
-            zip(arguments, self.argument_bytes, strict=True)
-        ):
-            if memory.nbytes < nbytes or memory.device is not self.device:
+        """Raises for an argument that is missing, too small or elsewhere; of those that fit callers know the device."""
+        expected, device = self.layout.argument_bytes, self.device
+        sizes = [memory.nbytes for memory in arguments]
+        if sizes == expected:
+            return
+        if len(sizes) != len(expected):
+            raise DeviceError(f"{self.plan.name} takes {len(expected)} arguments, {len(sizes)} were given")
+        for position, (memory, nbytes) in enumerate(zip(arguments, expected, strict=True)):
+            if memory.nbytes < nbytes or memory.device is not device:
                 raise DeviceError(
                     f"{self.plan.name}: argument {position} ({self.plan.arguments[position]}) needs {nbytes} bytes"
-                    f" on {self.device.name}, is {memory!r}"
+                    f" on {device.name}, is {memory!r}"
                 )
 
-    def _collect(self, memories: dict[int, Memory], given: Sequence[Memory]) -> list[Memory]:
-        """One memory for each result; none is handed out twice or is also an argument's."""
-        out: list[Memory] = []
-        for number in self.results:
-            memory = memories.pop(number, None)
-            if memory is None:
-                memory = self.device.copy(self._other(number, given, out))
-            out.append(memory)
-        return out
+    def _allocate(self) -> list[Memory]:
+        """Memories of the results, those of donated arguments left out."""
+        layout, allocate = self.layout, self.device.allocate
+        memories: list[Memory] = []
+        if layout.small:
+            parts = self.device.parts(layout.small_bytes, layout.small) if len(layout.small) > 1 else None
+            memories = parts or [allocate(nbytes) for nbytes, _ in layout.small]
+        for nbytes in layout.large:
+            memories.append(allocate(nbytes))
+        return memories
 
-    def _other(self, number: int, given: Sequence[Memory], out: Sequence[Memory]) -> Memory:
-        if number in self.constant_memories:
-            return self.constant_memories[number]
-        owner = self.plan.buffers[number].owner
-        if isinstance(owner, Argument):
-            return given[owner.index]
-        return out[self.results.index(number)]
+    def _take_donated(self, arguments: list[Memory], donated: Sequence[int]) -> list[Memory]:
+        """The arguments that are written in place; a copy of each that somebody else needs takes its place."""
+        # The same memory given twice must keep its old value for the other argument.
+        twice = len(set(map(id, arguments))) < len(arguments)
+        for index in self.layout.donated:
+            if twice or index not in donated or arguments[index].shared:
+                arguments[index] = self.device.copy(arguments[index])
+        return [arguments[index] for index in self.layout.donated]
+
+    def _bound(self, locations: list[Location]) -> Replay:
+        """Launches that are bound to these locations: by an earlier run, or now."""
+        replays = self.replays
+        for replay in replays:
+            if replay.bound == locations:
+                return replay
+        self.rebound += 1
+        if self.rebound % PATIENCE == 0 and len(replays) < self.most_replays:
+            replays.append(Replay(self.driver, self.plan, self.sources))
+        else:
+            replays.append(replays.pop(0))  # the one that was bound longest ago
+        replays[-1].bind(locations)
+        return replays[-1]
+
+    def _collect(self, written: Sequence[Memory], arguments: Sequence[Memory]) -> list[Memory]:
+        """The results, of which some are an argument, a constant, or the same value as an earlier one."""
+        found = []
+        for name, number in zip(self.plan.results, self.layout.results, strict=True):
+            if number is not None:
+                found.append(written[number])
+            else:
+                owner = self.plan.buffer(name).owner
+                assert isinstance(owner, (Argument, Constant))
+                found.append((arguments if isinstance(owner, Argument) else self.constants)[owner.index])
+        for position in self.layout.others:
+            found[position] = found[position].alias()
+        return found
 
 
 def independent_launches(plan: Plan, launches: Sequence[Launch]) -> list[list[int]]:

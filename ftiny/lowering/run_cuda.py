@@ -36,7 +36,7 @@ import numpy
 
 from ftiny.errors import DeviceError, OutOfMemoryError
 from ftiny.lowering import cache, nvrtc, profile
-from ftiny.lowering.device import Capabilities, Device, Executable, Memory, contiguous
+from ftiny.lowering.device import Capabilities, Device, Executable, Memory, contiguous, together
 from ftiny.lowering.memory import Pool
 from ftiny.lowering.plan_types import (
     Buffer,
@@ -56,6 +56,7 @@ from ftiny.lowering.replay import Driver, Launches, PlanExecutable, drop_idle_in
 # Copies of fewer or more bytes go the driver's own way, which is quicker for few and holds no memory for many.
 SMALLEST_STAGED, LARGEST_STAGED = 64 << 10, 64 << 20
 STATIC_SHARED = 48 << 10  # bytes of shared memory that need no permission
+_ALREADY = nullcontext()
 
 
 def find_devices() -> list[CudaDevice]:
@@ -78,22 +79,30 @@ class CudaMemory(Memory):
     __slots__ = ("block", "pool", "size")
 
     def __init__(self, device: Device, nbytes: int, block: Any, pool: Pool, size: int):
-        super().__init__(device, nbytes, int(block))
+        self.device, self.nbytes, self.location, self.aliased = device, nbytes, block[0], False
         self.block, self.pool, self.size = block, pool, size
 
     def __del__(self) -> None:
-        pool = getattr(self, "pool", None)
-        if pool is not None:
-            pool.give(self.block, self.size)
+        self.pool.give(self.block, self.size)
+
+
+class CudaPart(Memory):
+    """A range of another memory, which it keeps alive."""
+
+    __slots__ = ("whole",)
+
+    def __init__(self, whole: Memory, nbytes: int, location: int):
+        self.device, self.nbytes, self.location, self.aliased = whole.device, nbytes, location, False
+        self.whole = whole
 
 
 class PinnedBlock:
     """Page-locked host memory on its way to the device, and the event after which it is free."""
 
-    __slots__ = ("array", "event")
+    __slots__ = ("array", "view", "event")
 
     def __init__(self, array: numpy.ndarray, event: Any):
-        self.array, self.event = array, event
+        self.array, self.view, self.event = array, memoryview(array), event  # type: ignore[arg-type]
 
     def done(self) -> bool:
         """Whether the last copy out of this block has finished."""
@@ -171,10 +180,14 @@ class CudaDevice(Device):
             del CudaDevice._resident.device
             self.context.pop()
 
+    def is_current(self) -> bool:
+        """Whether the context stays current in this thread."""
+        return getattr(CudaDevice._resident, "device", None) is self
+
     def active(self) -> AbstractContextManager[Any]:
         """Makes the context current for a while, unless it is."""
-        if getattr(CudaDevice._resident, "device", None) is self or self._stay():
-            return nullcontext()
+        if self.is_current() or self._stay():
+            return _ALREADY
         return _Pushed(self.context)
 
     @cached_property
@@ -193,7 +206,16 @@ class CudaDevice(Device):
     def pool(self) -> Pool:
         with self.active():
             limit = self.handle.total_memory() // 4
-        return Pool(self.driver.mem_alloc, lambda block: block.free(), limit)
+        return Pool(self._new_block, self._free_block, limit)
+
+    def _new_block(self, nbytes: int) -> tuple[int, Any]:
+        with self.active():
+            allocation = self.driver.mem_alloc(nbytes)
+        return int(allocation), allocation
+
+    def _free_block(self, block: tuple[int, Any]) -> None:
+        with self.active():
+            block[1].free()
 
     @cached_property
     def pinned(self) -> Pool:
@@ -213,14 +235,18 @@ class CudaDevice(Device):
     def allocate(self, nbytes: int) -> Memory:
         pool = self.pool
         try:
-            with self.active():
-                block, size = pool.take(nbytes)
+            block, size = pool.take(nbytes)
         except self.driver.MemoryError as error:
             raise OutOfMemoryError(
                 f"{self.name} has no memory for {profile.format_bytes(nbytes)} more:"
                 f" {profile.format_bytes(pool.allocated_bytes)} are in use ({error})"
             ) from error
         return CudaMemory(self, nbytes, block, pool, size)
+
+    def parts(self, nbytes: int, ranges: Sequence[tuple[int, int]]) -> list[Memory]:
+        whole = self.allocate(nbytes)
+        start = whole.location
+        return [CudaPart(whole, size, start + offset) for size, offset in ranges]
 
     def zeros(self, nbytes: int) -> Memory:
         memory = self.allocate(nbytes)
@@ -239,6 +265,25 @@ class CudaDevice(Device):
                 profile.log_transfer(self, "to", array.nbytes, time.perf_counter() - started)
         return memory
 
+    def all_from_host(self, arrays: Sequence[numpy.ndarray]) -> list[Memory]:
+        # Small arrays lie one after the other in one piece of staging memory and in one allocation.
+        ranges, end = together(arrays)
+        if len(ranges) < 2 or profile.is_watched():
+            return super().all_from_host(arrays)
+        with self.active():
+            found = dict(zip(ranges, self.parts(end, list(ranges.values()))))
+            block, size = self.pinned.take(end, PinnedBlock.done)
+            for number, (nbytes, offset) in ranges.items():
+                block.view[offset : offset + nbytes] = arrays[number].tobytes()
+            self._copy_staged(next(iter(found.values())).location, block, end, size)
+        return [found[k] if k in found else self.from_host(array) for k, array in enumerate(arrays)]
+
+    def _copy_staged(self, location: int, block: PinnedBlock, nbytes: int, size: int) -> None:
+        """Copies what lies in a block of staging memory, and gives the block back for when that is done."""
+        self.driver.memcpy_htod_async(location, block.array[:nbytes], self.stream)
+        block.event.record(self.stream)
+        self.pinned.give(block, size)
+
     def write(self, location: int, array: numpy.ndarray) -> None:
         """Copies a C-ordered array to the device after the work started so far."""
         if not array.nbytes:
@@ -249,11 +294,8 @@ class CudaDevice(Device):
             self.driver.memcpy_htod_async(location, data, self.stream)
             return
         block, size = self.pinned.take(array.nbytes, PinnedBlock.done)
-        staged = block.array[: array.nbytes]
-        staged[:] = data
-        self.driver.memcpy_htod_async(location, staged, self.stream)
-        block.event.record(self.stream)
-        self.pinned.give(block, size)
+        block.array[: array.nbytes] = data
+        self._copy_staged(location, block, array.nbytes, size)
 
     def read(self, location: int, nbytes: int) -> numpy.ndarray:
         """The bytes at a location after waiting for the work started so far."""
@@ -415,11 +457,13 @@ class CudaExecutable(PlanExecutable):
 
     def run(self, arguments: Sequence[Memory], donated: Sequence[int] = ()) -> list[Memory]:
         device: CudaDevice = self.driver.device  # type: ignore[assignment]
-        with device.active():
-            try:
+        try:
+            if device.is_current():
                 return super().run(arguments, donated)
-            except device.driver.Error as error:
-                raise DeviceError(f"{device.name}: {self.plan.name} could not be run: {error}") from error
+            with device.active():
+                return super().run(arguments, donated)
+        except device.driver.Error as error:
+            raise DeviceError(f"{device.name}: {self.plan.name} could not be run: {error}") from error
 
 
 class CudaDriver(Driver):

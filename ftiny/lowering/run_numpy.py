@@ -32,6 +32,10 @@ class NumpyMemory(Memory):
     def shared(self) -> bool:
         return True
 
+    def alias(self) -> Memory:
+        # A view may be of what another library wrote and still has.
+        return super().alias() if self.location.flags.owndata else self.device.copy(self)
+
 
 class NumpyDevice(Device):
     """The interpreter as a device."""

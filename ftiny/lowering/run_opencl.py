@@ -31,10 +31,18 @@ import numpy
 
 from ftiny.errors import DeviceError, OutOfMemoryError
 from ftiny.lowering import cache, pocl, profile
-from ftiny.lowering.device import WIDEST_VECTOR, Capabilities, Device, Executable, Memory, contiguous
+from ftiny.lowering.device import WIDEST_VECTOR, Capabilities, Device, Executable, Memory, contiguous, together
 from ftiny.lowering.memory import Pool
-from ftiny.lowering.opencl_launches import OpenCLDriver, OpenCLFunctions
-from ftiny.lowering.opencl_memory import BufferMemory, HostBlock, HostMemory, Place
+from ftiny.lowering.opencl_launches import Gate, OpenCLDriver, OpenCLFunctions
+from ftiny.lowering.opencl_memory import (
+    BufferMemory,
+    HostBlock,
+    HostMemory,
+    HostPart,
+    Place,
+    PooledMemory,
+    WrappedMemory,
+)
 from ftiny.lowering.opencl_probe import MOST_LANES, Probed, probe, wrap
 from ftiny.lowering.plan_types import (
     Graph,
@@ -114,6 +122,7 @@ class OpenCLDevice(Device):
         self._unsaved: dict[str, UnsavedProgram] = {}
         self.submitted = self.completed = 0
         self._kept: list[Memory] = []
+        self.gate = Gate(self)
 
     @property
     def description(self) -> str:
@@ -131,7 +140,7 @@ class OpenCLDevice(Device):
 
     def _finish_at_exit(self) -> None:
         if not _forked:
-            self.queue.finish()
+            self.gate.finish()
             self._save_programs(complete=False)
 
     @cached_property
@@ -218,13 +227,20 @@ class OpenCLDevice(Device):
                 f"{self.name} has no memory for {profile.format_bytes(nbytes)} more: "
                 f"{profile.format_bytes(self.pool.allocated_bytes)} are in use ({error})"
             ) from error
-        kind = HostMemory if host else BufferMemory
+        kind = PooledMemory if host else BufferMemory
         return kind(self, nbytes, block, self.pool, size)
+
+    def parts(self, nbytes: int, ranges: Sequence[tuple[int, int]]) -> list[Memory] | None:
+        if not self.capabilities.host_memory:
+            return None
+        whole: Any = self.allocate(nbytes)
+        start = whole.location
+        return [HostPart(whole, size, start + offset) for size, offset in ranges]
 
     def from_host(self, array: numpy.ndarray, copy: bool = True) -> Memory:
         array = contiguous(array)
         if self.capabilities.host_memory and not copy and array.nbytes and array.flags.aligned:
-            return HostMemory(self, array.nbytes, array, None, array.nbytes)
+            return WrappedMemory(self, array)
         memory = self._allocate(array.nbytes, for_host=True)
         started = time.perf_counter()
         if array.nbytes:
@@ -232,6 +248,22 @@ class OpenCLDevice(Device):
         if profile.is_watched():
             profile.log_transfer(self, "to", array.nbytes, time.perf_counter() - started)
         return memory
+
+    def all_from_host(self, arrays: Sequence[numpy.ndarray]) -> list[Memory]:
+        if not self.capabilities.host_memory:
+            return super().all_from_host(arrays)
+        ranges, end = together(arrays)
+        found: dict[int, Memory] = {}
+        if ranges:
+            whole: Any = self._allocate(end, for_host=True)
+            view = whole.block.view
+            for number, (nbytes, offset) in ranges.items():
+                view[offset : offset + nbytes] = arrays[number].tobytes()
+                found[number] = HostPart(whole, nbytes, whole.location + offset)
+        return [
+            found[k] if k in found else self.from_host(numpy.array(array, order="C"), copy=False)
+            for k, array in enumerate(arrays)
+        ]
 
     def write(self, location: Any, array: numpy.ndarray, wait: bool) -> None:
         """Writes to a location, with `wait` after the work started so far."""
@@ -261,13 +293,12 @@ class OpenCLDevice(Device):
     def copy(self, memory: Memory) -> Memory:
         out = self.allocate(memory.nbytes)
         OpenCLDriver(self).copy(out.location, memory.location, memory.nbytes)
-        self.keep(memory)
+        self.keep([memory])
         return out
 
-    def keep(self, memory: Memory) -> None:
-        """Holds memory that is not the pool's until the work started so far has finished."""
-        if isinstance(memory, HostMemory) and memory.pool is None:
-            self._kept.append(memory)
+    def keep(self, memories: Sequence[Memory]) -> None:
+        """Holds memories that are not the pool's until the work started so far has finished."""
+        self._kept.extend([memory for memory in memories if type(memory) is WrappedMemory])
 
     def synchronize(self) -> None:
         if self.completed == self.submitted:
@@ -277,7 +308,7 @@ class OpenCLDevice(Device):
         # Another thread may wait at the same time: what is kept from here on belongs to work that may not be done.
         kept, self._kept = self._kept, []
         try:
-            self.queue.finish()
+            self.gate.finish()
         except self.cl.Error as error:
             self._kept[:0] = kept
             raise DeviceError(f"{self.name}: a kernel failed: {error}") from error
@@ -502,15 +533,34 @@ def refuse_forked() -> None:
 class OpenCLExecutable(PlanExecutable):
     """A plan on an OpenCL device."""
 
+    def __init__(self, driver: OpenCLDriver, plan: Plan, sources: Mapping[int, Any]):
+        super().__init__(driver, plan, sources)
+        self.small = driver.device.is_pocl and driver.device.capabilities.host_memory and is_small(self.plan)
+
     def run(self, arguments: Sequence[Memory], donated: Sequence[int] = ()) -> list[Memory]:
         device: OpenCLDevice = self.driver.device  # type: ignore[assignment]
         refuse_forked()
         try:
+            if self.small:
+                device.gate.close()
             return super().run(arguments, donated)
         except device.cl.Error as error:
             raise DeviceError(f"{device.name}: {self.plan.name} could not be run: {error}") from error
         finally:
             # Not earlier: a wait in the middle of the run, for a branch's index, drops what is kept until then.
-            for memory in arguments:
-                device.keep(memory)
+            if not self.small:
+                device.gate.open()
+            device.keep(arguments)
             device.started()
+
+
+def is_small(plan: Plan) -> bool:
+    """Whether a run takes a few microseconds at most."""
+    graphs = [step for step in plan.steps if isinstance(step, Graph)]
+    kernels = [plan.kernels[launch.kernel] for graph in graphs for launch in graph.launches]
+    return (
+        len(graphs) == len(plan.steps)
+        and len(kernels) <= 4
+        and sum(buffer.nbytes for buffer in plan.buffers) <= 32 << 10
+        and sum(kernel.flops for kernel in kernels) <= 32 << 10
+    )

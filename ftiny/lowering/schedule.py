@@ -20,6 +20,7 @@ from typing import Any
 from ftiny.lowering.expr import Axis, Expr, axes_of, load_index, loads
 from ftiny.lowering.kernel import WIDE_BYTES, Kernel, Param
 from ftiny.lowering.loops import (
+    MULTIPLY_ADD,
     Fold,
     LoopNest,
     Map,
@@ -38,7 +39,8 @@ class Scheduled:
     """kernels: in order of launch; their params are named after the nest's arguments and `scratch`.
 
     scratch: arrays the planner allocates for the kernels of this nest, uninitialised unless their name
-    ends in '.counter' (those are zero at the first launch, and left at zero).
+    ends in '.counter' (those are zero at the first launch, and
+    afterwards as these kernels leave them).
     """
 
     kernels: tuple[Kernel, ...]
@@ -95,13 +97,17 @@ def schedule(nest: LoopNest, capabilities: Any) -> Scheduled:
     """
     from ftiny.lowering.schedule_contract import schedule_contract
     from ftiny.lowering.schedule_generic import schedule_phases
+    from ftiny.lowering.schedule_scatter import schedule_scatter
+    from ftiny.lowering.schedule_sort import schedule_sort
 
     check_nest(nest)
-    if any(isinstance(s, Fold) and s.atom == "multiply_add" for s in nest.stages):
+    if nest.scatter is not None:
+        return schedule_scatter(nest, capabilities)
+    if any(isinstance(s, Fold) and s.atom in MULTIPLY_ADD for s in nest.stages):
         contracted = schedule_contract(nest, capabilities)
         if contracted is not None:
             return contracted
-    return schedule_phases(nest, phases(nest), capabilities)
+    return schedule_sort(nest, capabilities) or schedule_phases(nest, phases(nest), capabilities)
 
 
 def phases(nest: LoopNest) -> tuple[Phase, ...]:

@@ -181,8 +181,15 @@ def _rows_per_block(context: Context, threads: int, points: int) -> int:
 
 def _build(context: Context, stages: tuple[Stage, ...], layout: Layout, chip: OnChip | None = None,
            copies: tuple[Value, ...] = ()) -> None:
+    worker = Worker(context, context.nest.grid)
+    finish_kernel(context, block_statements(context, stages, worker, layout, chip, copies), worker, stages)
+
+
+def block_statements(context: Context, stages: tuple[Stage, ...], worker: Worker, layout: Layout,
+                     chip: OnChip | None = None, copies: tuple[Value, ...] = ()) -> list[Stmt]:
+    """The statements of blocks that lie over rows as `layout` says; the worker becomes one of such a block. `copies`
+    are what lies in shared memory beyond its ordinary room."""
     nest = context.nest
-    worker = Worker(context, nest.grid)
     # Blocks of rows, whatever the generic worker would have done.
     points, rows = worker.points, layout.rows
     size, blocks = layout.threads * rows, -(-points // rows)
@@ -202,7 +209,7 @@ def _build(context: Context, stages: tuple[Stage, ...], layout: Layout, chip: On
         statements += body.stage(stage)
         barrier = _barrier(nest, stage, stages[position + 1:], body.convert, chip)
         statements += [] if barrier is None else [barrier]
-    finish_kernel(context, [*arrays, *body.scratch, *statements], worker, stages)
+    return [*arrays, *body.scratch, *statements]
 
 
 def _places(context: Context, stages: Iterable[Stage], names: Names, worker: Worker, arrays: list[Stmt],

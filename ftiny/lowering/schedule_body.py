@@ -53,6 +53,7 @@ from ftiny.lowering.loops import OTHER, Fold, LoopNest, Map, Stage, Value, Write
 
 MAX_CHAINS = 4
 MIN_LANES = 4
+MAX_STEPS, UNROLLED_NODES = 16, 512  # of a serial fold on a GPU, written out
 
 
 @dataclass
@@ -325,8 +326,15 @@ class Body:
         for one in reversed(over):
             if one.extent != 1:
                 first = (start or {}).get(one)
-                body = [For(one, tuple(body), start=None if first is None else const(first))]
+                unroll = self._unrolled(stage) if one is over[-1] else False
+                body = [For(one, tuple(body), start=None if first is None else const(first), unroll=unroll)]
         return body
+
+    def _unrolled(self, stage: Fold) -> int | bool:
+        """How many steps of a serial fold a GPU's thread takes at once, so that it waits for their loads together."""
+        if stage.combine is not None or not self.atomic:
+            return False
+        return max(1, min(MAX_STEPS, UNROLLED_NODES // len(topological(stage_roots(stage)))))
 
     def _step(self, stage: Fold, convert: Converter, names: Mapping[str, str]) -> list[Stmt]:
         return self._advance([convert(e) for e in stage.step], [names[v.name] for v in stage.state],

@@ -1,6 +1,7 @@
 """Schedules of contractions: matrix products, convolutions and all their gradients.
 
-Input: a `LoopNest` whose first stage is one fold with atom='multiply_add', acc + left * right, over axes that
+Input: a `LoopNest` whose first stage is one fold with atom='multiply_add' (or 'multiply_add_tf32', which lets float32
+factors be rounded to 10 bits), acc + left * right, over axes that
 are not in the grid, and whose later stages are the epilogue. Output: `Scheduled`, or None where another
 schedule is right (no product, no reuse, complex numbers). The axes are classified by what depends on them:
 
@@ -40,7 +41,7 @@ from ftiny.lowering.expr import (
 from ftiny.lowering.expr import axis as axis_expr
 from ftiny.lowering.index import flatten, simplify, terms_of
 from ftiny.lowering.kernel import Kernel
-from ftiny.lowering.loops import Fold, LoopNest, Map, Stage, Value, Write, fold, stage_roots, writes_of
+from ftiny.lowering.loops import MULTIPLY_ADD, Fold, LoopNest, Map, Stage, Value, Write, fold, stage_roots, writes_of
 
 if TYPE_CHECKING:
     from ftiny.lowering.schedule import Scheduled
@@ -103,8 +104,9 @@ def schedule_contract(nest: LoopNest, capabilities) -> Scheduled | None:
 
         return schedule_cpu(contraction, capabilities)
     from ftiny.lowering.schedule_contract_cuda import schedule_cuda
+    from ftiny.lowering.schedule_contract_mma import schedule_mma
 
-    return schedule_cuda(contraction, capabilities)
+    return schedule_mma(contraction, capabilities) or schedule_cuda(contraction, capabilities)
 
 
 # ------------------------------------------------------------------------------- classification
@@ -131,7 +133,7 @@ def contraction_of(nest: LoopNest) -> Contraction | None:
 
 def _product(nest: LoopNest) -> tuple[Fold, Expr, Expr] | None:
     """The fold and its two factors, if the nest starts with a real sum of products and has no other."""
-    folds = [s for s in nest.stages if isinstance(s, Fold) and s.atom == "multiply_add"]
+    folds = [s for s in nest.stages if isinstance(s, Fold) and s.atom in MULTIPLY_ADD]
     if len(folds) != 1 or nest.stages[0] is not folds[0]:
         return None
     stage = folds[0]

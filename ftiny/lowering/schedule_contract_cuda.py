@@ -18,7 +18,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -114,7 +114,7 @@ def schedule_cuda(contraction: Contraction, capabilities) -> Scheduled | None:
     for a device with small blocks."""
     if not contraction.rows or not contraction.columns or capabilities.max_threads < THREADS:
         return None
-    contraction = _oriented(contraction)
+    contraction = oriented(contraction)
     block = choose_block(contraction, capabilities)
     return None if block is None else schedule_block(contraction, block, capabilities)
 
@@ -123,10 +123,10 @@ def schedule_block(contraction: Contraction, block: Block, capabilities) -> Sche
     """Kernels for a given block."""
     if block.splits > 1:
         contraction, _ = split_sum(contraction, block.splits)
-    return with_other_nests(contraction, (), _Writer(contraction, block).kernel(), (), capabilities)
+    return with_other_nests(contraction, (), BlockWriter(contraction, block).kernel(), (), capabilities)
 
 
-def _oriented(contraction: Contraction) -> Contraction:
+def oriented(contraction: Contraction) -> Contraction:
     """With the operands' roles such that neighbouring columns are neighbours in the result."""
     terms = axis_terms(contraction.writes[0].index[0])
     if any(terms.get(a) == 1 for a in contraction.columns) or not any(terms.get(a) == 1 for a in contraction.rows):
@@ -145,7 +145,7 @@ def choose_block(contraction: Contraction, capabilities) -> Block | None:
 
 def _blocks(contraction: Contraction, capabilities) -> Iterator[Block]:
     size = contraction.state.dtype.itemsize
-    depth = _size(contraction.depth)
+    depth = size_of(contraction.depth)
     for block in BLOCKS:
         if shared_elements(block) * size > min(capabilities.shared_bytes, 48 * 1024):
             continue
@@ -170,9 +170,9 @@ def _tile_elements(block: Block) -> tuple[int, int]:
 
 def _cycles(contraction: Contraction, block: Block, capabilities) -> float:
     """Estimated cycles until the last processor is done: what its units must do, or the wait for memory."""
-    rows, columns, depth = (_size(a) for a in (contraction.rows, contraction.columns, contraction.depth))
+    rows, columns, depth = (size_of(a) for a in (contraction.rows, contraction.columns, contraction.depth))
     size, sums = contraction.state.dtype.itemsize, block.row_step * block.column_step
-    tiles = -(-rows // block.rows) * -(-columns // block.columns) * _size(contraction.batch)
+    tiles = -(-rows // block.rows) * -(-columns // block.columns) * size_of(contraction.batch)
     steps = -(-depth // (block.depth * block.splits))
     per_processor = -(-tiles * block.splits // capabilities.compute_units)
     products = block.rows * block.columns * block.depth / (128 * (0.4 + 0.1 * math.log2(sums / 8)))
@@ -183,49 +183,50 @@ def _cycles(contraction: Contraction, block: Block, capabilities) -> float:
     waiting = -(-per_processor // resident) * (steps + 3) * LATENCY
     total = max(work, waiting) + min(work, waiting) / 4
     if block.splits > 1:
-        traffic = block.splits * rows * columns * _size(contraction.batch) * size * 2
+        traffic = block.splits * rows * columns * size_of(contraction.batch) * size * 2
         total += LAUNCH + traffic / (BYTES_PER_CYCLE * capabilities.compute_units)
     return total
 
 
-def _size(axes: tuple[Axis, ...]) -> int:
+def size_of(axes: tuple[Axis, ...]) -> int:
+    """Positions of the flat index over axes."""
     return math.prod(a.extent for a in axes)
 
 
 # --------------------------------------------------------------------------------- the kernel
 
 
-def aligned_fours(offset: Expr, axes: tuple[Axis, ...]) -> bool:
-    """Whether every aligned group of four positions of the flat index over `axes` is an aligned group of four
+def aligned_group(offset: Expr, axes: tuple[Axis, ...], lanes: int = 4) -> bool:
+    """Whether every aligned group of `lanes` positions of the flat index over `axes` is an aligned group of
     neighbours in memory."""
-    if not axes or _size(axes) % 4:
+    if not axes or size_of(axes) % lanes:
         return False
-    offset = _in_fours(offset, axes)
-    return coefficient(offset, ramp(4)) == 1 and multiple_of(simplify(offset - ramp(4))) % 4 == 0
+    offset = _in_groups(offset, axes, lanes)
+    return coefficient(offset, ramp(lanes)) == 1 and multiple_of(simplify(offset - ramp(lanes))) % lanes == 0
 
 
-def ramps(expr: Expr, axes: tuple[Axis, ...]) -> bool:
-    """Whether an expression differs within an aligned group of four positions of the flat index over `axes`."""
-    return not axes or bool(_size(axes) % 4) or ramp(4) in topological((_in_fours(expr, axes),))
+def ramps(expr: Expr, axes: tuple[Axis, ...], lanes: int = 4) -> bool:
+    """Whether an expression differs within an aligned group of positions of the flat index over `axes`."""
+    return not axes or bool(size_of(axes) % lanes) or ramp(lanes) in topological((_in_groups(expr, axes, lanes),))
 
 
-def _in_fours(expr: Expr, axes: tuple[Axis, ...]) -> Expr:
-    flat = simplify(axis_expr(Axis("group_of_four.", _size(axes) // 4)) * 4 + ramp(4))
+def _in_groups(expr: Expr, axes: tuple[Axis, ...], lanes: int) -> Expr:
+    flat = simplify(axis_expr(Axis("group_of_lanes.", size_of(axes) // lanes)) * lanes + ramp(lanes))
     return simplify(substitute((expr,), unflatten(flat, axes))[0])
 
 
-class _Loader:
+class Loader:
     """How the block's threads bring one operand's tile to shared memory: `count` loads of `lanes` elements each.
 
     The tile lies [depth][position + padding] in shared memory. Neighbouring threads take neighbours in
     memory: along the depth where the operand is contiguous there, else along the rows or columns.
     """
 
-    def __init__(self, name: str, expr: Expr, axes: tuple[Axis, ...], extent: int, writer: _Writer):
+    def __init__(self, name: str, expr: Expr, axes: tuple[Axis, ...], extent: int, writer: TileWriter):
         self.name, self.axes, self.extent, self.writer = name, axes, extent, writer
         self.expr = linear((expr,), writer.contraction.nest)[0]
         self.dtype = writer.dtype
-        self.size = _size(axes)
+        self.size = size_of(axes)
         self.along_depth = self._contiguous_along_depth()
         depth = writer.block.depth
         self.lanes = 4 if depth * extent % (4 * THREADS) == 0 and self._vectors() else 1
@@ -249,9 +250,9 @@ class _Loader:
             return False
         wide = [n for n in nodes if ramps(n.args[0], fast)]
         return bool(wide) and all(self.writer.contraction.nest.value(n.attr[0]).storage == np.float32
-                                  and aligned_fours(n.args[0], fast) for n in wide)
+                                  and aligned_group(n.args[0], fast) for n in wide)
 
-    def _positions(self, number: int) -> tuple[Expr, Expr]:
+    def positions(self, number: int) -> tuple[Expr, Expr]:
         """(depth, position) in the tile of this thread's load `number`; its first element if it has several."""
         index = simplify((local(0, THREADS) + number * THREADS) * self.lanes)
         if not self.along_depth:
@@ -284,7 +285,7 @@ class _Loader:
     def _value(self, number: int, first_depth: Expr, first: Expr) -> tuple[Expr, Expr]:
         """Where load `number` is inside, and what it brings there."""
         writer = self.writer
-        at_depth, at = self._positions(number)
+        at_depth, at = self.positions(number)
         depth, position = simplify(first_depth + at_depth), simplify(first + at)
         guard = simplify(logical_and(position < self.size, depth < writer.depth_size, self.inside(number)))
         lane = ramp(self.lanes)
@@ -299,7 +300,7 @@ class _Loader:
 
     def store(self, number: int, buffer: Expr, value: Expr) -> Stmt:
         """Put what load `number` brought into the shared tile."""
-        at_depth, at = self._positions(number)
+        at_depth, at = self.positions(number)
         pitch = self.extent + PADDING
         offset = (buffer * self.writer.block.depth + at_depth) * pitch + at
         offset = offset + ramp(self.lanes) * (pitch if self.along_depth else 1)
@@ -307,32 +308,28 @@ class _Loader:
         return Store(self.name, simplify(offset), value, None if inside.op == "const" else inside)
 
 
-class _Writer:
-    """Makes the product's kernel for a block. Names that end in a dot cannot meet those of the nest."""
+class TileWriter:
+    """What the kernels of all tiles share: where a block's tile is, the kernel around its body, the writes of a result.
+    Names that end in a dot cannot meet those of the nest."""
 
-    def __init__(self, contraction: Contraction, block: Block):
+    block: Any  # has rows, columns, depth and splits
+
+    def __init__(self, contraction: Contraction, block: Any):
         self.contraction, self.block = contraction, block
         self.dtype: np.dtype = contraction.state.dtype
         self._counter = count()
-        self.depth_size = _size(contraction.depth)
+        self.depth_size = size_of(contraction.depth)
         self.steps = -(-self.depth_size // (block.depth * block.splits))
         self._place_block()
-        self.left = _Loader("left_tile.", contraction.left, contraction.rows, block.rows, self)
-        self.right = _Loader("right_tile.", contraction.right, contraction.columns, block.columns, self)
-        thread = simplify(mod(local(0, THREADS), const(block.per_slice)))
-        self.slice = simplify(floordiv(local(0, THREADS), const(block.per_slice)))
-        across = block.columns // block.column_step
-        self.thread_row, self.thread_column = simplify(floordiv(thread, const(across))), simplify(
-            mod(thread, const(across)))
 
     def _place_block(self) -> None:
         """The block's batch axes, first row and column, and part of the depth, from its number."""
         block, contraction = self.block, self.contraction
-        rows, columns = _size(contraction.rows), _size(contraction.columns)
+        rows, columns = size_of(contraction.rows), size_of(contraction.columns)
         part = Axis("part.", block.splits)
         tiles = (*contraction.batch, part, Axis("row_tile.", -(-rows // block.rows)),
                  Axis("column_tile.", -(-columns // block.columns)))
-        self.blocks = _size(tiles)
+        self.blocks = size_of(tiles)
         place = dict(unflatten(group(0, self.blocks), tiles))
         self.first_column = simplify(place.pop(tiles[-1]) * block.columns)
         self.first_row = simplify(place.pop(tiles[-2]) * block.rows)
@@ -349,6 +346,9 @@ class _Writer:
         return Kernel(name, params, (self.blocks, 1, 1), (THREADS, 1, 1), tuple(self._body()), self.contraction.flops,
                       moved, nest.equations)
 
+    def _body(self) -> Iterator[Stmt]:
+        raise NotImplementedError
+
     def _roots(self) -> list[Expr]:
         """Every expression of the kernel."""
         contraction = self.contraction
@@ -360,6 +360,41 @@ class _Writer:
         names = [n.attr[0] for n in loads(self._roots()) if n.attr[0] != contraction.state.name]
         names = list(dict.fromkeys([*names, *written]))
         return tuple(parameter(contraction.value(n), n in written) for n in names)
+
+    def _writes(self, at_row: Expr, at_column: Expr, total: Expr, lanes: int = 1) -> tuple[Stmt, ...]:
+        """All writes of one element, or of `lanes` neighbouring columns: values first, then stores, as an output
+        may lie where an input does."""
+        contraction = self.contraction
+        row, column = simplify(self.first_row + at_row), simplify(self.first_column + at_column)
+        place = {**self.place, **unflatten(row, contraction.rows),
+                 **unflatten(simplify(column + ramp(lanes)), contraction.columns)}
+        if self.block.splits > 1:
+            place[Axis("part.", self.block.splits)] = self.part
+        inside = simplify(logical_and(row < size_of(contraction.rows), column < size_of(contraction.columns)))
+        writes = [with_sum(placed(w, place), contraction.state.name, total) for w in contraction.writes]
+        if len(writes) == 1:
+            stores: tuple[Stmt, ...] = tuple(Store(w.value, w.index[0], w.expr, w.guard) for w in writes)
+        else:
+            values = [Declare(f"out{next(self._counter)}.", w.expr.dtype, w.expr, lanes) for w in writes]
+            stores = (*values, *(Store(w.value, w.index[0], variable(v.name, v.dtype), w.guard)
+                                 for w, v in zip(writes, values)))
+        return stores if inside.op == "const" else (If(inside, stores),)
+
+
+class BlockWriter(TileWriter):
+    """The kernel for a `Block`: sums in registers, products of single elements."""
+
+    block: Block
+
+    def __init__(self, contraction: Contraction, block: Block):
+        super().__init__(contraction, block)
+        self.left = Loader("left_tile.", contraction.left, contraction.rows, block.rows, self)
+        self.right = Loader("right_tile.", contraction.right, contraction.columns, block.columns, self)
+        thread = simplify(mod(local(0, THREADS), const(block.per_slice)))
+        self.slice = simplify(floordiv(local(0, THREADS), const(block.per_slice)))
+        across = block.columns // block.column_step
+        self.thread_row, self.thread_column = simplify(floordiv(thread, const(across))), simplify(
+            mod(thread, const(across)))
 
     def _body(self) -> Iterator[Stmt]:
         block, dtype = self.block, self.dtype
@@ -393,7 +428,7 @@ class _Writer:
         current, other = simplify(axis_expr(step) % 2), simplify((axis_expr(step) + 1) % 2)
         yield For(step, (If(more, fetch), self._multiply(current), If(more, tuple(self._put(other))), Barrier()))
 
-    def _loaders(self) -> tuple[tuple[_Loader, Expr], ...]:
+    def _loaders(self) -> tuple[tuple[Loader, Expr], ...]:
         return (self.left, self.first_row), (self.right, self.first_column)
 
     def _fetch(self, depth: Expr) -> Iterator[Stmt]:
@@ -467,7 +502,7 @@ class _Writer:
     def _writes_fours(self) -> bool:
         """Whether four neighbouring columns are aligned neighbours in every result."""
         columns = self.contraction.columns
-        return all(aligned_fours(w.index[0], columns) for w in self.contraction.writes)
+        return all(aligned_group(w.index[0], columns) for w in self.contraction.writes)
 
     def _share_sums(self) -> Iterator[Stmt]:
         """Every slice's sums, side by side, in the left tile's memory."""
@@ -483,22 +518,3 @@ class _Writer:
         """The tile's row (or column) of this thread's number `one`."""
         return simplify(thread * 4 + floordiv(axis_expr(one), const(4)) * (extent * 4 // step)
                         + mod(axis_expr(one), const(4)))
-
-    def _writes(self, at_row: Expr, at_column: Expr, total: Expr, lanes: int = 1) -> tuple[Stmt, ...]:
-        """All writes of one element, or of `lanes` neighbouring columns: values first, then stores, as an output
-        may lie where an input does."""
-        contraction = self.contraction
-        row, column = simplify(self.first_row + at_row), simplify(self.first_column + at_column)
-        place = {**self.place, **unflatten(row, contraction.rows),
-                 **unflatten(simplify(column + ramp(lanes)), contraction.columns)}
-        if self.block.splits > 1:
-            place[Axis("part.", self.block.splits)] = self.part
-        inside = simplify(logical_and(row < _size(contraction.rows), column < _size(contraction.columns)))
-        writes = [with_sum(placed(w, place), contraction.state.name, total) for w in contraction.writes]
-        if len(writes) == 1:
-            stores: tuple[Stmt, ...] = tuple(Store(w.value, w.index[0], w.expr, w.guard) for w in writes)
-        else:
-            values = [Declare(f"out{next(self._counter)}.", w.expr.dtype, w.expr, lanes) for w in writes]
-            stores = (*values, *(Store(w.value, w.index[0], variable(v.name, v.dtype), w.guard)
-                                 for w, v in zip(writes, values)))
-        return stores if inside.op == "const" else (If(inside, stores),)

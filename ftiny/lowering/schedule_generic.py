@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ftiny.lowering.choices import choose
@@ -21,13 +21,12 @@ from ftiny.lowering.expr import Axis, Expr, const, loads, minimum, topological
 from ftiny.lowering.expr import axis as axis_expr
 from ftiny.lowering.index import simplify, unflatten
 from ftiny.lowering.kernel import (
-    Atomic,
     DeclareArray,
     For,
     If,
     Kernel,
     Stmt,
-    Store,
+    Writing,
     group,
     local,
     stmt_exprs,
@@ -38,6 +37,7 @@ from ftiny.lowering.schedule import Phase, Scheduled, accesses_of, parameter, tr
 from ftiny.lowering.schedule_body import Body, Converter, Names, Place
 from ftiny.lowering.schedule_merge import merge_local, merged_nest
 from ftiny.lowering.schedule_pieces import cut_fold, cut_scan
+from ftiny.lowering.schedule_side import side_by_side
 from ftiny.lowering.schedule_tiles import cut_tiles
 
 PRIVATE_BYTES = {True: 64 * 1024, False: 2 * 1024}  # one worker's arrays: of a CPU, of a GPU with its many threads
@@ -115,6 +115,9 @@ def points_kernel(context: Context, stages: tuple[Stage, ...]) -> None:
     """A kernel in which every grid point runs all the stages."""
     nest, stages = merged_nest(context.nest, tuple(merge_local(context.nest, s) for s in stages))
     context = Context(nest, context.capabilities, context.scratch, context.kernels)
+    if context.cpu:
+        nest, stages = side_by_side(context, stages)
+        context = replace(context, nest=nest)
     pieces = cut_fold(context, stages)
     if pieces is not None:
         first, second, partials = pieces
@@ -123,6 +126,8 @@ def points_kernel(context: Context, stages: tuple[Stage, ...]) -> None:
         for part in (first, second):
             check_nest(part)
             points_kernel(Context(part, context.capabilities, context.scratch, context.kernels), part.stages)
+        return
+    if scan_kernel(context, stages):
         return
     scan = cut_scan(context, stages)
     if scan is not None:
@@ -149,14 +154,23 @@ def points_kernel(context: Context, stages: tuple[Stage, ...]) -> None:
     finish_kernel(context, worker.wrap(statements), worker, stages)
 
 
+def scan_kernel(context: Context, stages: tuple[Stage, ...]) -> bool:
+    """Give the stages to schedule_scan_cpu.py or schedule_scan.py if they want them."""
+    from ftiny.lowering.schedule_scan import schedule_scan
+    from ftiny.lowering.schedule_scan_cpu import schedule_scan_cpu
+
+    return schedule_scan_cpu(context, stages) if context.cpu else schedule_scan(context, stages)
+
+
 def gpu_kernel(context: Context, stages: tuple[Stage, ...]) -> bool:
     """Give the stages to the first GPU schedule that wants them."""
     from ftiny.lowering.schedule_block import schedule_block
     from ftiny.lowering.schedule_columns import schedule_columns
+    from ftiny.lowering.schedule_gather import schedule_gather
     from ftiny.lowering.schedule_transpose import schedule_transpose
     from ftiny.lowering.schedule_wide import schedule_wide
 
-    schedules = (schedule_transpose, schedule_columns, schedule_block, schedule_wide)
+    schedules = (schedule_transpose, schedule_columns, schedule_block, schedule_gather, schedule_wide)
     return any(schedule(context, stages) for schedule in schedules)
 
 
@@ -305,7 +319,7 @@ def touched(body: tuple[Stmt, ...]) -> tuple[set[str], set[str]]:
     written: set[str] = set()
     for stmt in walk(body):
         roots += stmt_exprs(stmt)
-        if isinstance(stmt, Store | Atomic):
+        if isinstance(stmt, Writing):
             written.add(stmt.buffer)
     return {n.attr[0] for n in loads(roots)} | written, written
 

@@ -72,7 +72,8 @@ def cut_scan(context: Context, stages: tuple[Stage, ...]) -> tuple[LoopNest, Fol
     if not fold.emit or fold.finish or fold.combine is None or fold.axes or len(fold.over) != 1:
         return None
     (cut,) = fold.over
-    wanted = context.capabilities.compute_units * (4 if context.cpu else 64) // math.prod(a.extent for a in nest.grid)
+    lines = max(1, math.prod(a.extent for a in nest.grid))
+    wanted = context.capabilities.compute_units * (4 if context.cpu else 64) // lines
     count = max((c for c in range(1, min(wanted, cut.extent // MIN_RUN) + 1) if cut.extent % c == 0), default=1)
     if count < 2:
         return None

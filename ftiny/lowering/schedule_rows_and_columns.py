@@ -202,8 +202,8 @@ class _RowBody(BlockBody):
                  shares: Shares, column: Axis) -> None:
         nest = context.nest
         self.shares, self.column = shares, column
-        self.of_columns = {v.name for v in _across(stages).state}
-        own = {v.name: v for s in stages if isinstance(s, Fold) for v in s.state if v.name not in self.of_columns}
+        self.column_states = {v.name for v in _across(stages).state}
+        own = {v.name: v for s in stages if isinstance(s, Fold) for v in s.state if v.name not in self.column_states}
         places: dict[str, Place] = {}
         for value in (*nest.arguments, *nest.values, *own.values()):
             whole = value.scope in ("argument", "global")
@@ -211,7 +211,7 @@ class _RowBody(BlockBody):
                                        value.name if whole else names.fresh(value.name), value.shape)
         super().__init__(nest, Converter(places, axes), names, Layout(shares.threads), context.capabilities.warp)
         self.rows = [v for v in nest.values if v.scope == "shared"]
-        self.chunk_names = [{n: names.fresh(f"{n}_{c}") for n in (*self.of_columns, *(v.name for v in self.rows))}
+        self.chunk_names = [{n: names.fresh(f"{n}_{c}") for n in (*self.column_states, *(v.name for v in self.rows))}
                             for c in range(shares.chunks)]
         self.chunks = [self._chunk(c) for c in range(shares.chunks)]
         self.held: list[dict[Expr, Expr]] = [{} for _ in range(shares.chunks)]

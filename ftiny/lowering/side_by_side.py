@@ -49,7 +49,6 @@ from ftiny.lowering.kernel import (
     walk,
 )
 from ftiny.lowering.plan import Item, Kernels
-from ftiny.lowering.profile import log
 
 POINTER_BYTES = 8
 
@@ -59,7 +58,7 @@ def side_by_side(items: Iterable[Item], dialect: str, parameter_bytes: int) -> l
     result: list[Item | _Bundle] = []
     bundle: _Bundle | None = None
     for item in items:
-        if not isinstance(item, Kernels) or not is_small(item.kernels, item.scratch):
+        if not isinstance(item, Kernels) or not is_small(item):
             if bundle is not None:
                 bundle.pass_over(item)
             result.append(item)
@@ -71,14 +70,14 @@ def side_by_side(items: Iterable[Item], dialect: str, parameter_bytes: int) -> l
     return [i.merged(dialect) if isinstance(i, _Bundle) else i for i in result]
 
 
-def is_small(kernels: Sequence[Kernel], scratch: Sequence[object]) -> bool:
-    """Whether a nest is a single kernel whose blocks may have any number of threads."""
-    if len(kernels) != 1 or scratch:
+def is_small(item: Kernels) -> bool:
+    """Whether an item is a single kernel whose blocks may have any number of threads."""
+    if len(item.kernels) != 1 or item.scratch:
         return False
-    (kernel,) = kernels
+    (kernel,) = item.kernels
     if kernel.grid[1:] != (1, 1) or kernel.block[1:] != (1, 1) or not kernel.body:
         return False
-    if not all(isinstance(s, Declare | Assign | Store | Atomic | For | If | Choose) for s in walk(kernel.body)):
+    if not all(isinstance(s, Declare | Assign | Store | Atomic | For | If) for s in walk(kernel.body)):
         return False
     return not any(n.op == "shuffle_xor" for s in walk(kernel.body) for n in topological(stmt_exprs(s)))
 
@@ -114,9 +113,7 @@ class _Bundle:
             return self.members[0]
         kernel, variables = merge([(m.kernels[0], m.variables) for m in self.members])
         in_place = tuple(pair for m in self.members for pair in m.in_place)
-        source = emit(kernel, dialect)
-        log(5, source.text)
-        return Kernels((source,), variables, (), in_place, (kernel,))
+        return Kernels((emit(kernel, dialect),), variables, (), in_place, (kernel,))
 
 
 # ------------------------------------------------------------------------------------ one kernel of many

@@ -26,12 +26,10 @@ from typing import Any
 import numpy as np
 
 from ftiny.contraction import make_spec
-from ftiny.core import Atom, Aval, Eqn, Jaxpr, Literal, Primitive, Var, literal, subprograms
+from ftiny.core import INLINED, Atom, Aval, Eqn, Jaxpr, Literal, Primitive, Var, literal, subprograms
 from ftiny.lowering.access import ELEMENTWISE
 from ftiny.lowering.one_hot import never_negative, scatter_rule
 from ftiny.source import Source
-
-INLINED = ("call", "custom_jvp", "custom_vjp")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ Input: arrays, tracers, numpy arrays and Python scalars. Output: arrays. The roo
     statistics      histograms, cov, gradient, ...    polynomials     polyadd, polymul, roots, ...
     windows         hanning, kaiser, i0, ...          bits            packbits, frexp, ldexp, ...
     kinds           float32, issubdtype, ...          exchange        save, load, frombuffer, ...
-    namespace_info  devices and dtypes there are
+    namespace_info  devices and dtypes there are       keys            the functions that take typed keys
     methods         what arrays and tracers have      linalg, fft     modules of their own
 
     >>> import ftiny.numpy as np
@@ -402,6 +402,12 @@ set_printoptions = _numpy.set_printoptions
 # The linear algebra is made of the functions above.
 from ftiny.numpy import fft, linalg  # noqa: E402
 
+# The functions that move elements take typed keys, too.
+from ftiny.numpy import keys as _keys  # noqa: E402
+
+globals().update(_keys.for_keys(globals(), _keys.TAKES_KEYS))
+ndim, shape, size = map(_keys.shape_of_keys, (ndim, shape, size))
+
 _ROOMS = {
     "bits",
     "common",
@@ -410,6 +416,7 @@ _ROOMS = {
     "exchange",
     "grids",
     "indexing",
+    "keys",
     "kinds",
     "manipulation",
     "mapping",

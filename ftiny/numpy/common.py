@@ -29,6 +29,8 @@ def is_array(x) -> bool:
 def check_array(name: str, *operands) -> None:
     """Raise `TracerError` (a `TypeError`) for an operand of function `name` that is no array."""
     for position, x in enumerate(operands):
+        if isinstance(x, core.TypedKey):
+            raise TracerError(located(f"{name}: argument {position} is a typed key, not numbers: {x!r}; {x.WAY_OUT}"))
         if not is_array(x):
             raise TracerError(
                 located(

@@ -47,8 +47,8 @@ def array(object, dtype=None, ndmin: int = 0, *, copy: bool | None = None, devic
     the dtype of the elements beside it, does not hold.
     """
     result = asarray(object, dtype, copy=copy, device=device)
-    missing = ndmin - len(shape_of(result))
-    return result if missing <= 0 else primitives.reshape(result, shape=(1,) * missing + shape_of(result))
+    missing = ndmin - result.ndim
+    return result if missing <= 0 else result.reshape((1,) * missing + result.shape)
 
 
 def asarray(object, dtype=None, *, copy: bool | None = None, device=None):  # noqa: A002
@@ -95,9 +95,13 @@ def _converted(object, wanted: np.dtype | None):  # noqa: A002
     if hasattr(object, "__dlpack__") and hasattr(object, "__dlpack_device__"):
         # Of bfloat16 too, which other libraries cannot give as a numpy array.
         return asarray(dlpack.from_dlpack(object, copy=True), wanted)
-    if hasattr(object, "__array__") or hasattr(object, "__array_interface__"):
+    if not isinstance(object, core.TypedKey) and hasattr(object, "__array__") or hasattr(object, "__array_interface__"):
         return _from_numpy(np.asarray(object), wanted)
-    raise TracerError(located(f"array: cannot make an array of a {type(object).__name__}: {str(object)[:60]!r}"))
+    if isinstance(object, core.TypedKey) and wanted is None:
+        return object
+    way_out = f"; {object.WAY_OUT}" if isinstance(object, core.TypedKey) else ""
+    kind = type(object).__name__
+    raise TracerError(located(f"array: cannot make an array of a {kind}: {str(object)[:60]!r}{way_out}"))
 
 
 def _from_numpy(x, dtype: np.dtype | None = None):
@@ -114,6 +118,8 @@ def _from_nested(values, dtype: np.dtype | None):
     leaves = tree.leaves(values, is_leaf=lambda x: not isinstance(x, (list, tuple)))
     if not leaves:
         return _from_numpy(np.asarray(values, dtype or dtypes.float32))
+    if dtype is None and all(isinstance(x, core.TypedKey) for x in leaves):
+        return _stack_nested(values, None)
     if not all(is_array(x) for x in leaves):
         bad = next(x for x in leaves if not is_array(x))
         raise TracerError(
@@ -131,9 +137,9 @@ def _from_nested(values, dtype: np.dtype | None):
         raise ShapeError(located(f"array: nested lists must have equal lengths at each depth ({problem})")) from None
 
 
-def _stack_nested(values, dtype: np.dtype):
-    """Nested lists with arrays among their elements, stacked level by level."""
-    from ftiny.numpy.manipulation import stack
+def _stack_nested(values, dtype: np.dtype | None):
+    """Nested lists with arrays among their elements, or of typed keys, stacked level by level."""
+    from ftiny.numpy import stack
 
     if not isinstance(values, (list, tuple)):
         return asarray(values, dtype)

@@ -334,8 +334,11 @@ _COMBINE: dict[str, Callable] = {
 }
 
 
-def update(x, index, values, op: str, mode: str | None = None, unique_indices: bool = False):
-    """`x` with `values` put at `index` (op 'set') or combined with what is there ('add', 'mul', 'min', 'max')."""
+def update(x, index, values, op: str, mode: str | None = None, **promises: bool):
+    """`x` with `values` put at `index` (op 'set') or combined with what is there ('add', 'mul', 'min', 'max').
+
+    promises: `unique_indices`, `indices_are_sorted` and `unordered`, as `primitives.scatter` takes them.
+    """
     check_array("x.at[...]", x, values)
     if (
         op == "set"
@@ -366,8 +369,8 @@ def update(x, index, values, op: str, mode: str | None = None, unique_indices: b
             slices[item.axis] = _as_slice(item)
         part = getitem(x, tuple(slices))
         whole = tuple(_without_range(item) for item in items)
-        return update(x, tuple(slices), update(part, whole, values, op, mode, unique_indices), "set")
-    return _scatter_picks(x, items, values, op, mode, unique_indices)
+        return update(x, tuple(slices), update(part, whole, values, op, mode, **promises), "set")
+    return _scatter_picks(x, items, values, op, mode, promises)
 
 
 def _as_slice(item: Range) -> slice:
@@ -419,7 +422,7 @@ def _update_static(x, items: list[Item], values, op: str):
     return ufuncs.where_scalar(primitives.pad(inside, np.bool_(False), config=tuple(config)), spread, x)
 
 
-def _scatter_picks(x, items: list[Item], values, op: str, mode: str | None, unique_indices: bool):
+def _scatter_picks(x, items: list[Item], values, op: str, mode: str | None, promises: dict[str, bool]):
     """One scatter; static integers beside index arrays become index arrays too."""
     layout = _layout(items)
     others = builtins.sum(isinstance(item, Range) for item in items)
@@ -438,7 +441,7 @@ def _scatter_picks(x, items: list[Item], values, op: str, mode: str | None, uniq
         update_window_dims=window, inserted_window_dims=axes, scatter_dims_to_operand_dims=axes
     )
     return primitives.scatter(
-        x, indices, values, op=op, dims=dims, unique_indices=unique_indices, mode=_PRIMITIVE_MODE[mode or "drop"]
+        x, indices, values, op=op, dims=dims, mode=_PRIMITIVE_MODE[mode or "drop"], **promises
     )
 
 
@@ -461,7 +464,9 @@ class IndexedUpdate:
     """`x.at[index]`: functions that return `x` with other elements there; `x` itself never changes.
 
     Updates are converted to the dtype of `x` and broadcast to the indexed shape. Where index arrays name an element
-    twice, `add`, `multiply`, `divide`, `power`, `min` and `max` combine all updates; `set` keeps one of them.
+    twice, `add`, `multiply`, `divide`, `power`, `min` and `max` combine all updates; `set` keeps the last of them.
+    `unique_indices` promises that there are none, `indices_are_sorted` that indices, counted from the front, do not
+    decrease: with either, less is to be done; if it is not so, the result is none of those meant.
     """
 
     __slots__ = ("array", "index")
@@ -471,31 +476,45 @@ class IndexedUpdate:
 
     def set(self, values, *, mode: str | None = None, unique_indices: bool = False, indices_are_sorted: bool = False):
         """`x` with `values` at the index."""
-        return update(self.array, self.index, values, "set", mode, unique_indices)
+        promises = {"unique_indices": unique_indices, "indices_are_sorted": indices_are_sorted}
+        return update(self.array, self.index, values, "set", mode, **promises)
 
-    def add(self, values, *, mode: str | None = None, unique_indices: bool = False, indices_are_sorted: bool = False):
-        """`x` with `values` added at the index."""
-        return update(self.array, self.index, values, "add", mode, unique_indices)
+    def add(
+        self,
+        values,
+        *,
+        mode: str | None = None,
+        unique_indices: bool = False,
+        indices_are_sorted: bool = False,
+        unordered: bool = False,
+    ):
+        """`x` with `values` added at the index, those of one element in their order: every run gives the same bits.
+
+        `unordered=True` lets a device add them as they come, which may be faster and may round differently each time.
+        """
+        promises = {"unique_indices": unique_indices, "indices_are_sorted": indices_are_sorted, "unordered": unordered}
+        return update(self.array, self.index, values, "add", mode, **promises)
 
     def subtract(
         self, values, *, mode: str | None = None, unique_indices: bool = False, indices_are_sorted: bool = False
     ):
         """`x` with `values` subtracted at the index."""
-        return update(self.array, self.index, ufuncs.negative(values), "add", mode, unique_indices)
+        promises = {"unique_indices": unique_indices, "indices_are_sorted": indices_are_sorted}
+        return update(self.array, self.index, ufuncs.negative(values), "add", mode, **promises)
 
     def multiply(
         self, values, *, mode: str | None = None, unique_indices: bool = False, indices_are_sorted: bool = False
     ):
         """`x` with the elements at the index multiplied by `values`."""
-        return update(self.array, self.index, values, "mul", mode, unique_indices)
+        promises = {"unique_indices": unique_indices, "indices_are_sorted": indices_are_sorted}
+        return update(self.array, self.index, values, "mul", mode, **promises)
 
     mul = multiply
 
     def _factors(self, values, mode, unique_indices):
         """Ones, with the product of the updates at each indexed element."""
-        return update(
-            full(shape_of(self.array), 1, dtype_of(self.array)), self.index, values, "mul", mode, unique_indices
-        )
+        ones = full(shape_of(self.array), 1, dtype_of(self.array))
+        return update(ones, self.index, values, "mul", mode, unique_indices=unique_indices)
 
     def divide(
         self, values, *, mode: str | None = None, unique_indices: bool = False, indices_are_sorted: bool = False
@@ -509,17 +528,20 @@ class IndexedUpdate:
 
     def min(self, values, *, mode: str | None = None, unique_indices: bool = False, indices_are_sorted: bool = False):
         """`x` with the elements at the index no larger than `values`."""
-        return update(self.array, self.index, values, "min", mode, unique_indices)
+        promises = {"unique_indices": unique_indices, "indices_are_sorted": indices_are_sorted}
+        return update(self.array, self.index, values, "min", mode, **promises)
 
     def max(self, values, *, mode: str | None = None, unique_indices: bool = False, indices_are_sorted: bool = False):
         """`x` with the elements at the index no smaller than `values`."""
-        return update(self.array, self.index, values, "max", mode, unique_indices)
+        promises = {"unique_indices": unique_indices, "indices_are_sorted": indices_are_sorted}
+        return update(self.array, self.index, values, "max", mode, **promises)
 
     def apply(
         self, function, *, mode: str | None = None, unique_indices: bool = False, indices_are_sorted: bool = False
     ):
         """`x` with `function` applied (once) to the elements at the index."""
-        return self.set(function(self.get(mode=mode)), mode=mode, unique_indices=unique_indices)
+        promises = {"unique_indices": unique_indices, "indices_are_sorted": indices_are_sorted}
+        return self.set(function(self.get(mode=mode)), mode=mode, **promises)
 
     def get(
         self,

@@ -82,6 +82,8 @@ def _category(x) -> type:
     """A category, or the scalar type of a dtype; bfloat16, which numpy does not know, is its own."""
     if isinstance(x, type) and issubclass(x, np.generic):
         return x
+    if isinstance(x, dtypes.KeyDtype):
+        return x.type
     return dtypes.dtype(x).type
 
 
@@ -89,7 +91,7 @@ def issubdtype(arg1, arg2) -> bool:
     """Whether the dtype or category `arg1` is `arg2` or belongs to it: `issubdtype(x.dtype, floating)`.
 
     The categories are `generic`, `number`, `integer`, `signedinteger`, `unsignedinteger`, `inexact`, `floating` and
-    `complexfloating`. bfloat16 is floating.
+    `complexfloating`; bfloat16 is floating. The dtype of a typed key belongs to `ftiny.dtypes.prng_key` and `extended`.
     """
     found, wanted = _category(arg1), _category(arg2)
     if found is dtypes.bfloat16.type and wanted is not found:

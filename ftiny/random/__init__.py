@@ -1,17 +1,18 @@
 """Random numbers from explicit keys, by the counter-based generator Threefry-2x32.
 
-Input: a key (a uint32 array of shape (2,)) and a shape. Output: an array that depends on these alone, on every device:
+Input: a key and a shape. Output: an array that depends on these alone, on every device:
 
     >>> key = PRNGKey(0)
     >>> uniform(key, (2,))
     Array([0.947667  , 0.9785799 ], dtype=float32)
 
-A key is used once: `split` or `fold_in` make new ones of it. Element i of an array of bits is the hash of the 64-bit
-counter i under the key, whatever the shape, so that each element is computed on its own (JAX calls this scheme
-partitionable). Bits, splits, `uniform`, `randint` and `permutation` are those of `jax.random` bit for bit; what goes
-through logarithms or the inverse error function agrees to its last places. The rooms:
+`key(seed)` makes typed keys, `PRNGKey(seed)` raw ones (`keys.py` says more). A key is used once: `split` or `fold_in`
+make new ones of it. Element i of an array of bits is the hash of the 64-bit counter i under the key, whatever the
+shape, so that each element is computed on its own (JAX calls this scheme partitionable). Bits, splits, `uniform`,
+`randint` and `permutation` are those of `jax.random` bit for bit; what goes through logarithms or the inverse error
+function agrees to its last places. The rooms:
 
-    keys            PRNGKey, split, fold_in, ...      continuous    normal, exponential, wald, ...
+    keys            key, PRNGKey, split, ...          continuous    normal, exponential, wald, ...
     uniforms        bits, uniform, randint            gammas        gamma, beta, dirichlet, t, ...
     choices         permutation, choice, ...          counts        bernoulli, poisson, binomial, ...
     matrices        multivariate_normal, orthogonal

@@ -8,11 +8,14 @@ Input: what a user passes. Output: the same in its proper form, or an error that
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import numpy as np
 
 from ftiny import dtypes, key_reuse
 from ftiny import numpy as fnp
 from ftiny.errors import ArgumentError, DtypeError, ShapeError
+from ftiny.key_arrays import KeyArray
 from ftiny.numpy.common import broadcast_shapes, canonical_shape, dtype_of, is_array, shape_of
 from ftiny.source import located
 
@@ -21,18 +24,45 @@ KEEP_THE_KEY = {"clone", "fold_in", "key_data", "key_impl", "wrap_key_data"}
 
 
 def check_key(name: str, key):
-    """`key`, if it is one. Raises `ArgumentError` otherwise, `KeyReuseError` if `debug_key_reuse` knows of its use."""
+    """The uint32 array of shape (2,) of a key, typed or raw.
+
+    Raises `ArgumentError` for what is no key, `KeyReuseError` if `debug_key_reuse` knows of its use.
+    """
     if not is_array(key) or shape_of(key) != (2,) or dtype_of(key) != dtypes.uint32:
-        shown = f"of shape {shape_of(key)} and dtype {dtype_of(key)}" if is_array(key) else repr(key)
-        raise ArgumentError(
-            located(
-                f"random.{name}: a key is a uint32 array of shape (2,), made by PRNGKey(seed), not {shown}; for "
-                "several keys use vmap, or keys[i]"
-            )
-        )
+        if not isinstance(key, KeyArray) or key.shape:
+            _raise_no_key(name, key)
+        key = key.words
     if name not in KEEP_THE_KEY:
         key_reuse.use(name, key)
     return key
+
+
+def words_of(name: str, keys):
+    """The uint32 array of keys of any shape, typed or raw: it has an axis of size 2 more. Raises `ArgumentError`."""
+    if isinstance(keys, KeyArray):
+        return keys.words
+    if not is_array(keys) or shape_of(keys)[-1:] != (2,) or dtype_of(keys) != dtypes.uint32:
+        _raise_no_key(name, keys)
+    return keys
+
+
+def _raise_no_key(name: str, key) -> NoReturn:
+    if isinstance(key, KeyArray):
+        raise ArgumentError(
+            located(f"random.{name} takes one key, but was given keys of shape {key.shape}; use vmap, or keys[i]")
+        )
+    shown = f"of shape {shape_of(key)} and dtype {dtype_of(key)}" if is_array(key) else repr(key)
+    raise ArgumentError(
+        located(
+            f"random.{name}: a key is a uint32 array of shape (2,), made by PRNGKey(seed), or a typed key, made by "
+            f"key(seed), not {shown}; for several keys use vmap, or keys[i]"
+        )
+    )
+
+
+def like(key, words):
+    """Keys with these words, typed if `key` is."""
+    return KeyArray(words) if isinstance(key, KeyArray) else words
 
 
 def float_dtype(name: str, dtype) -> np.dtype:

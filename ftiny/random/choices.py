@@ -15,6 +15,7 @@ import numpy as np
 from ftiny import dtypes, primitives
 from ftiny import numpy as fnp
 from ftiny.errors import ArgumentError, ShapeError
+from ftiny.key_arrays import KeyArray
 from ftiny.library import library
 from ftiny.numpy.common import (
     broadcast_shapes,
@@ -37,7 +38,10 @@ def permutation(key, x, axis: int = 0, independent: bool = False):
 
     With `independent` every one-dimensional slice along the axis gets an order of its own.
     """
-    check_key("permutation", key)
+    if isinstance(x, KeyArray):
+        order = permutation(key, x.shape[canonical_axis(axis, x.ndim, "permutation")])
+        return fnp.take(x, order, axis, mode="promise_in_bounds")
+    key = check_key("permutation", key)
     if isinstance(x, (int, np.integer)):
         return _shuffle(key, fnp.arange(int(x)), 0)
     axis = canonical_axis(axis, len(shape_of(x)), "permutation")
@@ -70,7 +74,10 @@ def choice(key, a, shape=(), replace: bool = True, p=None, axis: int = 0):
     `p` are the probabilities of the elements (default: all equal). Raises `ArgumentError` when more are drawn without
     replacement than there are.
     """
-    check_key("choice", key)
+    if isinstance(a, KeyArray):
+        places = choice(key, a.shape[canonical_axis(axis, a.ndim, "choice")], shape, replace, p)
+        return fnp.take(a, places, axis, mode="promise_in_bounds")
+    key = check_key("choice", key)
     shape = canonical_shape(shape, "choice")
     is_number = isinstance(a, (int, np.integer))
     x = None if is_number else fnp.asarray(a)
@@ -109,7 +116,7 @@ def categorical(key, logits, axis: int = -1, shape=None):
 
     `shape` must end with the shape of `logits` without the axis (the default); axes before it are further samples.
     """
-    check_key("categorical", key)
+    key = check_key("categorical", key)
     logits = fnp.asarray(logits)
     axis = canonical_axis(axis, len(shape_of(logits)), "categorical") - len(shape_of(logits))
     batch = tuple(np.delete(shape_of(logits), axis).tolist())

@@ -36,7 +36,7 @@ from ftiny.transforms.custom import stop_gradient
 
 def normal(key, shape=(), dtype=dtypes.float32):
     """Numbers of the standard normal distribution; complex ones have independent parts of variance 1/2."""
-    check_key("normal", key)
+    key = check_key("normal", key)
     wanted = dtypes.float32 if dtype is None else dtypes.dtype(dtype)
     shape = canonical_shape(shape, "normal")
     if dtypes.kind(wanted) == "complex":
@@ -60,7 +60,7 @@ def _sampler(name: str, does: str, compute):
     compiled = library("shape", "dtype")(compute)
 
     def sample(key, shape=(), dtype=dtypes.float32):
-        check_key(name, key)
+        key = check_key(name, key)
         return compiled(key, canonical_shape(shape, name), float_dtype(name, dtype))
 
     sample.__name__ = sample.__qualname__ = name
@@ -104,7 +104,7 @@ cauchy = _sampler("cauchy", "standard Cauchy distribution", _cauchy)
 
 def maxwell(key, shape=(), dtype=None):
     """Numbers of the Maxwell distribution: the length of a vector of three standard normal numbers."""
-    check_key("maxwell", key)
+    key = check_key("maxwell", key)
     return _maxwell(key, canonical_shape(shape, "maxwell"), float_dtype("maxwell", dtype))
 
 
@@ -118,7 +118,7 @@ def _maxwell(key, shape, dtype):
 
 def truncated_normal(key, lower, upper, shape=None, dtype=dtypes.float32):
     """Numbers of the standard normal distribution that lie between `lower` and `upper`."""
-    check_key("truncated_normal", key)
+    key = check_key("truncated_normal", key)
     wanted = float_dtype("truncated_normal", dtype)
     return _truncated_normal(key, lower, upper, shape_for("truncated_normal", shape, lower, upper), wanted)
 
@@ -143,7 +143,7 @@ def double_sided_maxwell(key, loc, scale, shape=(), dtype=None):
     The sample has the shape (*shape, *s), where s is what `loc` and `scale` broadcast to; for shape (), as in JAX,
     it is (*s, *s).
     """
-    check_key("double_sided_maxwell", key)
+    key = check_key("double_sided_maxwell", key)
     dtype = float_dtype("double_sided_maxwell", dtype)
     loc, scale = (parameter("double_sided_maxwell", x) for x in (loc, scale))
     own = broadcast_shapes(shape_of(loc), shape_of(scale), name="random.double_sided_maxwell")
@@ -154,7 +154,7 @@ def double_sided_maxwell(key, loc, scale, shape=(), dtype=None):
 
 def lognormal(key, sigma=1.0, shape=None, dtype=None):
     """exp(sigma * z) for standard normal numbers z, which are complex if the dtype is."""
-    check_key("lognormal", key)
+    key = check_key("lognormal", key)
     is_complex = dtype is not None and dtypes.kind(dtypes.dtype(dtype)) == "complex"
     dtype = dtypes.dtype(dtype) if is_complex else float_dtype("lognormal", dtype)
     shape = shape_for("lognormal", shape, sigma)
@@ -163,14 +163,14 @@ def lognormal(key, sigma=1.0, shape=None, dtype=None):
 
 def pareto(key, b, shape=None, dtype=None):
     """Numbers of the Pareto distribution, of density b / x**(b+1) for x >= 1."""
-    check_key("pareto", key)
+    key = check_key("pareto", key)
     shape, dtype = shape_for("pareto", shape, b), float_dtype("pareto", dtype)
     return fnp.exp(exponential(key, shape, dtype) / convert(parameter("pareto", b), dtype))
 
 
 def rayleigh(key, scale, shape=None, dtype=None):
     """Numbers of the Rayleigh distribution: the length of a vector of two normal numbers of deviation `scale`."""
-    check_key("rayleigh", key)
+    key = check_key("rayleigh", key)
     shape, dtype = shape_for("rayleigh", shape, scale), float_dtype("rayleigh", dtype)
     return _rayleigh(key, convert(parameter("rayleigh", scale), dtype), shape, dtype)
 
@@ -182,7 +182,7 @@ def _rayleigh(key, scale, shape, dtype):
 
 def triangular(key, left, mode, right, shape=None, dtype=None):
     """Numbers of the triangular distribution, whose density rises from `left` to `mode` and falls to `right`."""
-    check_key("triangular", key)
+    key = check_key("triangular", key)
     shape, dtype = shape_for("triangular", shape, left, mode, right), float_dtype("triangular", dtype)
     left, mode, right = (convert(parameter("triangular", x), dtype) for x in (left, mode, right))
     return _triangular(key, left, mode, right, shape, dtype)
@@ -203,7 +203,7 @@ def wald(key, mean, shape=None, dtype=None):
     (1976). The choice between the two roots has no derivative of its own, as in JAX, so a derivative with respect to
     `mean` is that of the root that was taken, which is not unbiased.
     """
-    check_key("wald", key)
+    key = check_key("wald", key)
     shape, dtype = shape_for("wald", shape, mean), float_dtype("wald", dtype)
     return _wald(key, convert(parameter("wald", mean), dtype), shape, dtype)
 
@@ -223,7 +223,7 @@ def weibull_min(key, scale, concentration, shape=(), dtype=None):
 
     The parameters broadcast against `shape`, as in JAX, which need not be the shape of the result.
     """
-    check_key("weibull_min", key)
+    key = check_key("weibull_min", key)
     shape, dtype = canonical_shape(shape, "weibull_min"), float_dtype("weibull_min", dtype)
     scale, concentration = (parameter("weibull_min", x) for x in (scale, concentration))
     return fnp.power(exponential(key, shape, dtype), 1.0 / concentration) * scale

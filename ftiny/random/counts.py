@@ -32,7 +32,7 @@ from ftiny.transforms.custom import stop_gradient
 
 def bernoulli(key, p=0.5, shape=None):
     """True with probability `p` (a number or an array of floats), of `shape` (default: that of p)."""
-    check_key("bernoulli", key)
+    key = check_key("bernoulli", key)
     if not is_array(p) or not dtypes.is_float(dtype_of(p)):
         raise DtypeError(located(f"random.bernoulli: the probability must be a float, not {p!r}"))
     return sample_bernoulli(key, p, shape_for("bernoulli", shape, p))
@@ -53,7 +53,7 @@ def rademacher(key, shape=(), dtype=dtypes.int32):
 
 def geometric(key, p, shape=None, dtype=None):
     """How many trials of success probability `p` there are up to the first success: 1, 2, ..."""
-    check_key("geometric", key)
+    key = check_key("geometric", key)
     shape, dtype = shape_for("geometric", shape, p), integer_dtype("geometric", dtype)
     return _geometric(key, _fixed("geometric", p), shape, dtype)
 
@@ -80,7 +80,7 @@ def poisson(key, lam, shape=None, dtype=None):
     Below 10 by Knuth's method (The Art of Computer Programming 2, 3.4.1), above by the transformed rejection PTRS of
     Hormann, The transformed rejection method for generating Poisson random variables (1993).
     """
-    check_key("poisson", key)
+    key = check_key("poisson", key)
     shape, dtype = shape_for("poisson", shape, lam), integer_dtype("poisson", dtype)
     return _poisson(key, convert(_fixed("poisson", lam), dtypes.float32), shape, dtype)
 
@@ -158,7 +158,7 @@ def binomial(key, n, p, shape=None, dtype=None):
     geometric waiting times between successes, above by the transformed rejection BTRS of Hormann, The generation of
     binomial random variates (1993).
     """
-    check_key("binomial", key)
+    key = check_key("binomial", key)
     shape, dtype = shape_for("binomial", shape, n, p), float_dtype("binomial", dtype)
     return _binomial(key, _fixed("binomial", n), _fixed("binomial", p), shape, dtype)
 
@@ -241,7 +241,7 @@ def multinomial(key, n, p, *, shape=None, dtype=None):
     dtype: a float or integer type; default: the float type that n and p promote to. Each outcome's count is `binomial`
     among the trials that the outcomes before it have left. Raises `ShapeError` for p without axes.
     """
-    check_key("multinomial", key)
+    key = check_key("multinomial", key)
     n, p = _fixed("multinomial", n), _fixed("multinomial", p)
     if not shape_of(p):
         raise ShapeError(located("random.multinomial: p needs an axis, of the outcomes, but it is a number"))

@@ -39,13 +39,13 @@ def gamma(key, a, shape=None, dtype=None):
     rejection method of Marsaglia and Tsang, A Simple Method for Generating Gamma Variables (2000); the values are those
     of `jax.random.gamma`. Differentiable with respect to `a`, once; a second derivative raises `RuleError`.
     """
-    check_key("gamma", key)
+    key = check_key("gamma", key)
     return _gamma(key, parameter("gamma", a), shape_for("gamma", shape, a), float_dtype("gamma", dtype), False)
 
 
 def loggamma(key, a, shape=None, dtype=None):
     """The logarithm of `gamma` for the same key, which is finite where a sample of small `a` rounds to zero."""
-    check_key("loggamma", key)
+    key = check_key("loggamma", key)
     dtype = float_dtype("loggamma", dtype)
     return _gamma(key, parameter("loggamma", a), shape_for("loggamma", shape, a), dtype, True)
 
@@ -114,7 +114,7 @@ def beta(key, a, b, shape=None, dtype=None):
 
     x / (x + y) for gamma samples x and y. `a` and `b` broadcast to `shape` (default: to each other's).
     """
-    check_key("beta", key)
+    key = check_key("beta", key)
     shape, dtype = shape_for("beta", shape, a, b), float_dtype("beta", dtype)
     keys = fnp.unstack(split_key(key, (2,)))
     x, y = (_gamma(k, parameter("beta", v), shape, dtype, True) for k, v in zip(keys, (a, b)))
@@ -127,7 +127,7 @@ def dirichlet(key, alpha, shape=None, dtype=None):
     alpha: concentrations of shape (..., n), whose axes before the last broadcast to `shape` (the default). The vectors
     are gamma samples divided by their sum. Raises `ShapeError` for an alpha without axes.
     """
-    check_key("dirichlet", key)
+    key = check_key("dirichlet", key)
     alpha, dtype = parameter("dirichlet", alpha), float_dtype("dirichlet", dtype)
     if not shape_of(alpha):
         raise ShapeError(located("random.dirichlet: alpha needs an axis, of the concentrations, but it is a number"))
@@ -140,7 +140,7 @@ def dirichlet(key, alpha, shape=None, dtype=None):
 
 def chisquare(key, df, shape=None, dtype=None):
     """Numbers of the chi-square distribution with `df` degrees of freedom: twice a gamma sample of df / 2."""
-    check_key("chisquare", key)
+    key = check_key("chisquare", key)
     shape, dtype = shape_for("chisquare", shape, df), float_dtype("chisquare", dtype)
     return _chisquare(key, parameter("chisquare", df), shape, dtype)
 
@@ -151,7 +151,7 @@ def _chisquare(key, df, shape, dtype):
 
 def f(key, dfnum, dfden, shape=None, dtype=None):
     """Numbers of the F distribution: the ratio of two chi-square samples, each divided by its degrees of freedom."""
-    check_key("f", key)
+    key = check_key("f", key)
     shape, dtype = shape_for("f", shape, dfnum, dfden), float_dtype("f", dtype)
     dfnum, dfden = (convert(parameter("f", x), dtype) for x in (dfnum, dfden))
     den_key, num_key = fnp.unstack(split_key(key, (2,)))
@@ -160,7 +160,7 @@ def f(key, dfnum, dfden, shape=None, dtype=None):
 
 def t(key, df, shape=None, dtype=None):
     """Numbers of Student's t distribution with `df` degrees of freedom: normal numbers over the root of a gamma one."""
-    check_key("t", key)
+    key = check_key("t", key)
     shape, dtype = shape_for("t", shape, df), float_dtype("t", dtype)
     half = convert(parameter("t", df), dtype) / 2
     normal_key, gamma_key = fnp.unstack(split_key(key, (2,)))
@@ -174,7 +174,7 @@ def generalized_normal(key, p, shape=(), dtype=None):
 
     A gamma sample of 1 / p to the power 1 / p, with a random sign.
     """
-    check_key("generalized_normal", key)
+    key = check_key("generalized_normal", key)
     dtype = float_dtype("generalized_normal", dtype)
     shape = shape_for("generalized_normal", shape, p)
     p = convert(parameter("generalized_normal", p), dtype)
@@ -194,7 +194,7 @@ def ball(key, d: int, p=2, shape=(), dtype=None):
     By the method of Barthe, Guedon, Mendelson and Naor, A probabilistic approach to the geometry of the l_p^n-ball
     (2005): `generalized_normal` numbers divided by a norm that has one exponential number more in it.
     """
-    check_key("ball", key)
+    key = check_key("ball", key)
     if not isinstance(d, (int, np.integer)) or isinstance(d, bool) or d < 0:
         raise ArgumentError(located(f"random.ball: the dimension d must be an integer that is not negative, not {d!r}"))
     dtype, shape = float_dtype("ball", dtype), canonical_shape(shape, "ball")

@@ -1,11 +1,13 @@
 """Keys: made of seeds, split, and hashed into random words by Threefry-2x32.
 
-Input: a seed or a key (a uint32 array of shape (2,)). Output: keys, or pairs of random 32-bit words:
+Input: a seed or a key. Output: keys, or pairs of random 32-bit words:
 
     >>> split(PRNGKey(0))
     Array([[1797259609, 2579123966],
            [ 928981903, 3453687069]], dtype=uint32)
 
+A key is two words. `PRNGKey` gives them raw, as a uint32 array of shape (2,), `key` as a typed key of shape (), which
+cannot be taken for numbers (`ftiny/key_arrays.py`). Every function takes both; what it makes of a key is of its kind.
 Word pair i is the hash of the 64-bit counter i under the key (Salmon et al., Parallel Random Numbers: As Easy as 1, 2,
 3, 2011), so that each is computed on its own.
 """
@@ -20,64 +22,81 @@ import numpy as np
 from ftiny import dtypes, key_reuse, primitives
 from ftiny import numpy as fnp
 from ftiny.errors import ArgumentError, DtypeError
+from ftiny.key_arrays import KEY, KeyArray
 from ftiny.library import library
 from ftiny.numpy.common import canonical_shape, convert, dtype_of, is_array, scalar_literal, shape_of
-from ftiny.random.arguments import check_key
+from ftiny.random.arguments import check_key, like, words_of
 from ftiny.source import located
 
+IMPLEMENTATION = "threefry2x32"
 
-def PRNGKey(seed):
-    """A key made from an integer seed (a Python integer of at most 64 bits, or an integer array without axes)."""
+
+def PRNGKey(seed, *, impl=None):
+    """A raw key, a uint32 array of shape (2,), made from an integer seed.
+
+    seed: a Python integer of at most 64 bits, or an integer array without axes. impl: None or 'threefry2x32', the one
+    generator here; `ArgumentError` for others.
+    """
+    return _words_of_seed("PRNGKey", seed, impl)
+
+
+def key(seed, *, impl=None) -> KeyArray:
+    """A typed key, of shape () and dtype `key<fry>`, of an integer seed; the arguments are those of `PRNGKey`."""
+    return KeyArray(_words_of_seed("key", seed, impl))
+
+
+def _words_of_seed(name: str, seed, impl):
+    _check_implementation(name, impl)
     if isinstance(seed, (int, np.integer)) and not isinstance(seed, bool):
         value = operator.index(seed)
         if not -(2**63) <= value < 2**64:
-            raise ArgumentError(located(f"PRNGKey: the seed {value} has more than 64 bits"))
+            raise ArgumentError(located(f"{name}: the seed {value} has more than 64 bits"))
         high = 0 if -(2**31) <= value < 2**32 else value >> 32 & 0xFFFFFFFF
         return key_reuse.new(fnp.asarray(np.array([high, value & 0xFFFFFFFF], np.uint32)))
     if not is_array(seed) or dtypes.kind(dtype_of(seed)) != "int" or shape_of(seed):
-        raise DtypeError(located(f"PRNGKey: the seed must be an integer, not {seed!r}"))
+        raise DtypeError(located(f"{name}: the seed must be an integer, not {seed!r}"))
     low = primitives.convert(seed, dtype=dtypes.uint32)
     wide = dtype_of(seed).itemsize == 8
     high = primitives.convert(fnp.right_shift(seed, 32), dtype=dtypes.uint32) if wide else fnp.zeros_like(low)
     return key_reuse.new(fnp.stack([high, low]))
 
 
-key = PRNGKey
+def _check_implementation(name: str, impl) -> None:
+    if impl not in (None, IMPLEMENTATION):
+        raise ArgumentError(located(f"{name}: the generator here is {IMPLEMENTATION!r}, not {impl!r}"))
 
 
-def key_data(key):
-    """The uint32 array of a key: the key itself."""
-    return check_key("key_data", key)
+def key_data(keys):
+    """The uint32 array of keys of any shape, which has an axis of size 2 more; raw keys as they are."""
+    return words_of("key_data", keys)
 
 
-def wrap_key_data(data):
-    """A key of its uint32 array: the array itself."""
-    return check_key("wrap_key_data", fnp.asarray(data))
+def wrap_key_data(key_bits_array, *, impl=None) -> KeyArray:
+    """The typed keys of a uint32 array of shape (..., 2); `impl` as in `PRNGKey`."""
+    _check_implementation("wrap_key_data", impl)
+    if isinstance(key_bits_array, KeyArray):
+        raise ArgumentError(located("wrap_key_data: the argument is a typed key already; leave the call out"))
+    return KeyArray(fnp.asarray(words_of("wrap_key_data", key_bits_array)))
 
 
 def clone(key):
-    """`key` itself, to be used again on purpose: the same numbers come of both.
+    """`key` itself, to be used again on purpose: the same numbers come of both. Keys of any shape.
 
     It says so to `ftiny.debug_key_reuse`, for which the result is a new key.
     """
-    return key_reuse.new(check_key("clone", key))
+    return like(key, key_reuse.new(words_of("clone", key)))
 
 
 def key_impl(keys) -> str:
-    """The name of the generator that a key, or an array of keys of shape (..., 2), belongs to: 'threefry2x32'."""
-    if not is_array(keys) or shape_of(keys)[-1:] != (2,) or dtype_of(keys) != dtypes.uint32:
-        check_key("key_impl", keys)
-    return "threefry2x32"
+    """The name of the generator that keys of any shape, typed or raw, belong to: 'threefry2x32'."""
+    words_of("key_impl", keys)
+    return IMPLEMENTATION
 
 
-def key_dtype(impl_spec=None) -> np.dtype:
-    """The dtype of keys, of which each is two numbers: uint32.
-
-    impl_spec: None or 'threefry2x32', the one generator here; `ArgumentError` for others.
-    """
-    if impl_spec not in (None, "threefry2x32"):
-        raise ArgumentError(located(f"key_dtype: the generator here is 'threefry2x32', not {impl_spec!r}"))
-    return dtypes.uint32
+def key_dtype(impl_spec=None) -> dtypes.KeyDtype:
+    """The dtype of typed keys, `key<fry>`; `impl_spec` is what `impl` is in `PRNGKey`."""
+    _check_implementation("key_dtype", impl_spec)
+    return KEY
 
 
 def halves(key):
@@ -104,9 +123,9 @@ def random_words(key, shape):
 
 
 def split(key, num: int | tuple[int, ...] = 2):
-    """`num` new keys (an integer, or a shape of keys): an array of shape (num, 2)."""
-    check_key("split", key)
-    return key_reuse.derived(key, split_key(key, canonical_shape(num, "split")))
+    """`num` new keys (an integer, or a shape of keys): typed ones of that shape, or a raw array of shape (num, 2)."""
+    words = check_key("split", key)
+    return like(key, key_reuse.derived(words, split_key(words, canonical_shape(num, "split"))))
 
 
 @library("shape")
@@ -116,12 +135,16 @@ def split_key(key, shape):
     return fnp.stack([first, second], axis=len(shape))
 
 
-@library()
 def fold_in(key, data):
     """A new key of a key and an integer, for example the number of a step or a layer."""
-    check_key("fold_in", key)
+    words = check_key("fold_in", key)
     if not is_array(data) or shape_of(data) != ():
         raise ArgumentError(located(f"random.fold_in: data must be an integer without axes, not {data!r}"))
+    return like(key, key_reuse.derived(words, _fold_in(words, data)))
+
+
+@library()
+def _fold_in(key, data):
     number = scalar_literal(data, dtypes.uint32) if isinstance(data, int) else convert(data, dtypes.uint32)
     first, second = primitives.threefry2x32(*halves(key), np.uint32(0), number)
-    return key_reuse.derived(key, fnp.stack([first, second]))
+    return fnp.stack([first, second])

@@ -30,7 +30,7 @@ def multivariate_normal(key, mean, cov, shape=None, dtype=None, method: str = "c
     Differentiable as far as the factorisation is. Raises `ShapeError` when the shapes do not fit each other and
     `ArgumentError` for another method.
     """
-    check_key("multivariate_normal", key)
+    key = check_key("multivariate_normal", key)
     mean, cov = parameter("multivariate_normal", mean), parameter("multivariate_normal", cov)
     promoted = dtypes.result_type(mean, cov)
     promoted = promoted if dtypes.is_float(promoted) else dtypes.float32
@@ -71,7 +71,7 @@ def orthogonal(key, n: int, shape=(), dtype=None, m: int | None = None):
     that make the diagonal of R positive (Mezzadri, How to generate random matrices from the classical compact groups,
     2007).
     """
-    check_key("orthogonal", key)
+    key = check_key("orthogonal", key)
     n, m = canonical_shape((n, n if m is None else m), "orthogonal")
     shape, dtype = canonical_shape(shape, "orthogonal"), float_dtype("orthogonal", dtype)
     q, r = fnp.linalg.qr(sample_normal(key, (*shape, max(n, m), min(n, m)), dtype))

@@ -24,7 +24,7 @@ UNSIGNED = {d.itemsize: d for d in dtypes.UNSIGNED}
 
 def bits(key, shape=(), dtype=dtypes.uint32):
     """Random bits: an unsigned integer array of `shape`."""
-    check_key("bits", key)
+    key = check_key("bits", key)
     wanted = dtypes.uint32 if dtype is None else dtypes.dtype(dtype)
     if not dtypes.is_unsigned(wanted):
         raise DtypeError(located(f"random.bits: dtype must be an unsigned integer type, not {wanted}"))
@@ -52,7 +52,7 @@ def bits_of(key, shape, dtype):
 
 def uniform(key, shape=(), dtype=dtypes.float32, minval=0.0, maxval=1.0):
     """Numbers evenly distributed over [minval, maxval), which may be arrays that broadcast to `shape`."""
-    check_key("uniform", key)
+    key = check_key("uniform", key)
     wanted = float_dtype("uniform", dtype)
     return sample_uniform(key, minval, maxval, shape_for("uniform", shape, minval, maxval), wanted)
 
@@ -86,7 +86,7 @@ def randint(key, shape, minval, maxval, dtype=dtypes.int32):
 
     A remainder of twice as many bits as the result has: the bias is below range / 2**32 for 32-bit integers.
     """
-    check_key("randint", key)
+    key = check_key("randint", key)
     wanted = integer_dtype("randint", dtype)
     for name, bound in (("minval", minval), ("maxval", maxval)):
         if not is_array(bound) or dtypes.kind(dtype_of(bound)) not in ("int", "bool"):

@@ -466,7 +466,8 @@ def _ndtri(p):
     far = fnp.logical_and(fnp.less(tail, 0.1), fnp.greater(tail, 0))
     outer = _upper_quantile(fnp.where(far, tail, 0.05))
     inner = math.sqrt(2) * _math("erfinv", fnp.where(far, 0.0, 2.0 * p - 1.0))
-    return fnp.where(far, fnp.where(fnp.less(p, 0.5), -outer, outer), inner)
+    value = fnp.where(far, fnp.where(fnp.less(p, 0.5), -outer, outer), inner)
+    return fnp.where(fnp.less(tail, 0), math.nan, value)  # 2 p - 1 rounds to -1 for p just below 0
 
 
 _ndtri_rule: Callable = with_partials(_ndtri, lambda p: math.sqrt(2 * math.pi) * fnp.exp(0.5 * _ndtri_rule(p) ** 2))

@@ -19,7 +19,8 @@ from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from ftiny import core, tree
+from ftiny import array_tree as tree
+from ftiny import core
 from ftiny.contraction import operand_indices
 from ftiny.core import ZERO, Anchor, Jaxpr, Linear, Primitive, Var, not_needed
 from ftiny.errors import ArgumentError

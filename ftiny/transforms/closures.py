@@ -18,7 +18,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
-from ftiny import core, tree
+from ftiny import array_tree as tree
+from ftiny import core
 from ftiny.errors import ArgumentError
 from ftiny.source import located
 from ftiny.transforms.common import FlatFunction, check_leaves, name_of

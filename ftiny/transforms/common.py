@@ -4,7 +4,7 @@ Input: a Python function of pytrees. Output: a function of flat leaves that reme
 
     >>> flat = FlatFunction(lambda p: {"y": p[0] * p[1]}, structure(((2.0, 3.0),)))
     >>> flat(2.0, 3.0), flat.out_structure
-    ([6.0], PyTreeSpec({'y': *}, namespace='ftiny'))
+    ([6.0], PyTreeSpec({'y': *}))
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ftiny import core, dtypes, primitives, tree
+from ftiny import array_tree as tree
+from ftiny import core, dtypes, primitives
 from ftiny.core import ZERO, Aval
 from ftiny.errors import ArgumentError, DtypeError, ShapeError, TracerError
 from ftiny.source import located

@@ -22,7 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from ftiny import core, dtypes, primitives, tree
+from ftiny import array_tree as tree
+from ftiny import core, dtypes, primitives
 from ftiny.core import ZERO, Anchor, Aval, Jaxpr, Linear, Primitive, Var, not_needed
 from ftiny.errors import ArgumentError, DtypeError, ShapeError
 from ftiny.lowering.interpret import interpret
@@ -265,7 +266,7 @@ def map(function: Callable, xs, *, batch_size: int | None = None):  # noqa: A001
     if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
         raise ArgumentError(located(f"map: batch_size must be a positive integer, not {batch_size!r}"))
     check_leaves("map", (xs,))
-    counts = {core.get_aval(x).shape[:1] for x in tree.leaves(xs)}
+    counts = {shape[:1] for shape in tree.shapes(xs)}
     if len(counts) != 1 or counts == {()}:
         raise ShapeError(located(f"map: the leading axes of xs must have one length, but they are {sorted(counts)}"))
     ((count,),) = counts

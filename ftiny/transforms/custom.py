@@ -24,7 +24,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ftiny import core, primitives, tree
+from ftiny import array_tree as tree
+from ftiny import core, primitives
 from ftiny.core import ZERO, Anchor, Aval, Jaxpr, Primitive, not_needed
 from ftiny.errors import ArgumentError, DtypeError, RuleError, ShapeError
 from ftiny.lowering.interpret import interpret

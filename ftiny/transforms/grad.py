@@ -21,7 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from ftiny import core, dtypes, primitives, tree
+from ftiny import array_tree as tree
+from ftiny import core, dtypes, primitives
+from ftiny import tree as full_tree
 from ftiny.core import ZERO, Aval, Jaxpr, Linear, StageTrace, Trace, Tracer, Var
 from ftiny.errors import ArgumentError, DtypeError, ShapeError
 from ftiny.source import inherit, located, transform_scope
@@ -439,7 +441,12 @@ def _check_differentiable(what: str, args: Sequence, chosen: Sequence[int], holo
     """Raise `DtypeError` naming the first chosen argument whose dtype carries no derivative."""
     check_leaves(what, args)
     for position in chosen:
-        for path, leaf in tree.leaves_with_path(args[position]):
+        for path, leaf in full_tree.leaves_with_path(args[position]):
+            if isinstance(leaf, core.TypedKey):
+                name = f"argument {position}{tree.keystr(path)}"
+                raise DtypeError(
+                    located(f"{what}: {name} is a typed key, which has no derivative; argnums chooses the arguments")
+                )
             found = core.get_aval(leaf).dtype
             name = f"argument {position}{tree.keystr(path)}"
             if not dtypes.is_inexact(found):

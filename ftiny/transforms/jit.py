@@ -8,7 +8,9 @@ program. Under another transformation it leaves one `call` equation; otherwise i
     (Array([2., 2.], dtype=float32), Array([2., 2.], dtype=float32), 1)
 
 The warm path flattens the arguments with the structure of the last call, compares their avals with those of the last
-call, and runs. Arrays that the function closes over become arguments of the program.
+call, and runs. Arrays that the function closes over become arguments of the program. There are two programs: the whole
+one, with an input for every argument, which other transformations and users see, and the one that is compiled, which
+has no inputs that no result needs (unless `keep_unused`) and no results that are inputs: those are handed on.
 """
 
 from __future__ import annotations
@@ -16,76 +18,141 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import numpy as np
 
-from ftiny import core, dtypes, tree
-from ftiny.array import Array, ShapeDtypeStruct, as_array, interned
-from ftiny.core import Aval, EvalTrace, Jaxpr, Tracer
+from ftiny import array_tree as tree
+from ftiny import core, dtypes
+from ftiny.array import Array, ShapeDtypeStruct, arrays_of, as_array, avals_of, interned
+from ftiny.core import Atom, Aval, EvalTrace, Jaxpr, Tracer
 from ftiny.errors import ArgumentError, DtypeError
-from ftiny.execute import executable_for, placement, repeated_memories
-from ftiny.lowering.device import Device, default_device
+from ftiny.execute import executable_for, placed
+from ftiny.lowering.device import Device, Memory
 from ftiny.source import located
 from ftiny.transforms.call import bind_call
 from ftiny.transforms.checks import CheckedTrace, active_checks
 from ftiny.transforms.common import FlatFunction, check_leaves, name_of
 from ftiny.transforms.modes import PlainTrace
+from ftiny.transforms.programs import passed_on, without_unused
 from ftiny.transforms.retraces import record
 from ftiny.transforms.stages import Lowered, Traced
 from ftiny.transforms.vmap import named_axes
 
 
 class Entry:
-    """One traced specialisation of a jitted function: the program and what is needed to call it."""
+    """One traced specialisation of a jitted function: the program and what is needed to call it.
+
+    `program` takes `consts` and all leaves and gives all results. `compiled` takes some of those inputs:
+    `used_consts` and the leaves at the positions `used` (or None, for all). It gives the results that are no inputs,
+    each once. `donated` and `compiled_donated` are positions among the inputs of the one and the other.
+    """
 
     def __init__(
-        self, structure, avals: list[Aval], statics: tuple, out_structure, program: Jaxpr, donated: tuple[int, ...]
+        self,
+        structure,
+        avals: list[Aval],
+        statics: tuple,
+        out_structure,
+        program: Jaxpr,
+        donated: tuple[int, ...],
+        keep_unused: bool,
     ):
         self.structure, self.avals, self.statics, self.out_structure = structure, avals, statics, out_structure
         self.program = program.close_over()
-        self.consts = [x if isinstance(x, Tracer) else as_array(x) for x in program.consts]
         self.out_avals = [interned(aval.update()) for aval in program.out_avals]
-        self.donated = tuple(len(self.consts) + position for position in donated)
+        count = len(program.consts)
+        self.donated = tuple(count + position for position in donated)
+        passed = passed_on(self.program)
+        computed = self._number_results(passed)
+        smaller, used = without_unused(self.program, computed)
+        whole = keep_unused or all(used)
+        if whole:
+            used = (True,) * len(used)
+        kept = [position for position, flag in enumerate(used) if flag]
+        owned = set(self.donated)
+        self.compiled = smaller if not whole else smaller.replace(inputs=self.program.inputs)
+        self.used = None if whole else [position - count for position in kept if position >= count]
+        # What a call looks at, among consts and leaves: the inputs of `compiled`, and those that are results.
+        times = Counter(position for position in passed if position is not None)
+        looked_at = kept + [position for position in times if not used[position]]
+        self.looked_at = None if looked_at == list(range(len(used))) else looked_at
+        numbers = {position: number for number, position in enumerate(looked_at)}
+        written = owned - times.keys()
+        self.compiled_donated = tuple(numbers[position] for position in kept if position in written)
+        # For each input that is a result, its number among those, and whether it moves there: it is donated.
+        self.handed_on = [(numbers[position], position in owned and times[position] == 1) for position in times]
+        # Whether one array, given as two arguments, might be written for the one while it moves for the other.
+        self.may_meet = bool(self.compiled_donated) or sum(moves for _, moves in self.handed_on) > 1
+        self.repeated = [n for n, count in Counter(self.places).items() if count > 1 and n < len(self.compiled.outputs)]
+        # Other closed-over arrays stay as they are: a numpy array is not copied.
+        self.consts = [
+            x if isinstance(x, Tracer) or position not in numbers else as_array(x)
+            for position, x in enumerate(program.consts)
+        ]
+        self.used_consts = [self.consts[position] for position in kept if position < count]
         self.executables: dict[Device, Any] = {}
-        self.repeated: list[bool] | None = None  # results that share memory with an earlier one, known after a run
+
+    def _number_results(self, passed: tuple[int | None, ...]) -> tuple[bool, ...]:
+        """Which results `compiled` gives. `places` is where each result is among those, followed by the inputs that are
+        results."""
+        numbers: dict[Atom, int] = {}
+        computed = []
+        for atom, position in zip(self.program.outputs, passed):
+            computed.append(position is None and atom not in numbers)
+            if computed[-1]:
+                numbers[atom] = len(numbers)
+        inputs = [position for position in dict.fromkeys(passed) if position is not None]
+        after = {position: len(numbers) + number for number, position in enumerate(inputs)}
+        self.places = [
+            numbers[atom] if position is None else after[position]
+            for atom, position in zip(self.program.outputs, passed)
+        ]
+        return tuple(computed)
 
     def run(self, leaves: Sequence) -> Any:
         """Run on concrete leaves; the result as a pytree."""
-        device = default_device()
+        return self.out_structure.unflatten(self.run_flat(leaves))
+
+    def run_flat(self, leaves: Sequence) -> list[Array]:
+        """Run on concrete leaves; the leaves of the result."""
         values = [*self.consts, *leaves] if self.consts else leaves
-        memories = []
-        bound = None
-        for x in values:
-            if type(x) is not Array:
-                x = as_array(x)
-            if x._device is not None and bound is None:
-                # Rare, so the memories that were collected for the other device are collected again.
-                device = bound = placement(values)
-                memories = [as_array(y).memory_on(device) for y in values]
-                break
-            memory = x._memory
-            memories.append(memory if memory is not None and memory.device is device else x.memory_on(device))
+        if self.looked_at is not None:
+            values = [values[position] for position in self.looked_at]
+        device, bound, memories = placed(values)
         executable = self.executables.get(device)
         if executable is None:
-            executable = self.executables[device] = executable_for(self.program, device, self.donated)
-        if self.donated:
-            results = executable.run(memories, self.donated)
-            self._delete_donated(leaves)
+            executable = self.executables[device] = executable_for(self.compiled, device, self.compiled_donated)
+        if self.handed_on:
+            # Before the run, which must not write to them.
+            handed_on = self._handed_on(memories)
+            given = memories[: len(self.compiled.inputs)]
+            results = executable.run(given, self.compiled_donated) + handed_on
         else:
-            results = executable.run(memories)
-        if self.repeated is None:
-            self.repeated = repeated_memories(results)
-        if self.repeated:
-            results = [device.copy(m) if again else m for m, again in zip(results, self.repeated)]
-        return tree.unflatten(
-            self.out_structure, [Array(a, memory, None, bound) for a, memory in zip(self.out_avals, results)]
-        )
+            results = executable.run(memories, self.compiled_donated)
+        for number in self.repeated:
+            results[number] = results[number].alias()
+        if self.donated:
+            self._delete_donated(leaves)
+        return arrays_of(self.out_avals, [results[place] for place in self.places], bound)
+
+    def _handed_on(self, memories: Sequence[Memory]) -> list[Memory]:
+        """The memories of the arguments that are results."""
+        found = []
+        distinct = not self.may_meet or len(set(map(id, memories))) == len(memories)
+        for position, moves in self.handed_on:
+            memory = memories[position]
+            # A donated one simply moves, if it is not also another argument.
+            if not (memory.aliased or moves and distinct and not memory.shared):
+                memory = memory.alias()
+            found.append(memory)
+        return found
 
     def _delete_donated(self, leaves: Sequence) -> None:
-        """Donated arrays can not be used any more, whether a result took their memory or not: which ones it takes
-        depends on sizes and devices, and a program should not."""
+        """Donated arrays can not be used any more, whether a result took their memory or not, and whether the program
+        uses them or not: which ones it takes depends on sizes and devices, and a program should not."""
         for position in self.donated:
             x = leaves[position - len(self.consts)]
             if type(x) is Array:
@@ -107,11 +174,13 @@ class Jitted:
         donate_names: tuple[str, ...],
         name: str | None,
         inline: bool,
+        keep_unused: bool,
     ):
         functools.update_wrapper(self, function)
         self.function, self.name = function, name or name_of(function)
         self._static, self._static_names = static, static_names
-        self._donate, self._donate_names, self._inline = donate, donate_names, inline
+        self._donate, self._donate_names = donate, donate_names
+        self._inline, self._keep_unused = inline, keep_unused
         self._entries: dict[Hashable, Entry] = {}
         self._last: Entry | None = None
         self._lock = threading.Lock()
@@ -129,11 +198,11 @@ class Jitted:
                     return self._call(args, kwargs)
             try:
                 leaves = last.structure.flatten_up_to(dynamic)
-                avals = [x.aval if type(x) is Array else _aval_of_number(x) for x in leaves]
+                avals = avals_of(leaves)
             except (ValueError, TypeError):  # another structure, or a leaf that is no array
                 return self._call(args, kwargs)
             if avals == last.avals:
-                return last.run(leaves)
+                return last.out_structure.unflatten(last.run_flat(leaves))
         return self._call(args, kwargs)
 
     def __get__(self, instance, owner=None):
@@ -159,6 +228,8 @@ class Jitted:
         if isinstance(trace, CheckedTrace):
             return tree.unflatten(entry.out_structure, trace.run(entry.program, [*entry.consts, *leaves]))
         if isinstance(trace, EvalTrace):
+            if entry.used is not None:
+                refuse_tracers(leaves)  # an unused one would pass unseen
             self._last = entry
             return entry.run(leaves)
         values = [*entry.consts, *leaves]
@@ -194,7 +265,8 @@ class Jitted:
         with self._lock:
             self.trace_count += 1
         program = core.stage(flat, avals, f"jit({self.name})")
-        return Entry(structure, avals, statics, flat.out_structure, program, self._donated_leaves(args, kwargs, fixed))
+        donated = self._donated_leaves(args, kwargs, fixed)
+        return Entry(structure, avals, statics, flat.out_structure, program, donated, self._keep_unused)
 
     def _donated_leaves(self, args: tuple, kwargs: dict, fixed: dict) -> tuple[int, ...]:
         """Positions, among the leaves, of donated arguments."""
@@ -236,7 +308,11 @@ class Jitted:
             check_leaves(f"jit({self.name}), keyword {key!r}", (value,))
 
     def program(self, *args, **kwargs) -> Jaxpr:
-        """The program for these arguments (arrays or `ShapeDtypeStruct`); its first inputs are what it closed over."""
+        """The program for these arguments (arrays or `ShapeDtypeStruct`); its first inputs are what it closed over.
+
+        It has an input for every argument, used or not, since other transformations take it so. The inputs of what is
+        compiled are those of `lower(...).as_text()`.
+        """
         dynamic, named, statics = self.separate(args, kwargs)
         leaves, structure = tree.flatten((dynamic, named))
         return self._trace(args, kwargs, structure, [core.get_aval(x) for x in leaves], statics).program
@@ -265,11 +341,11 @@ def _stand_in(x):
     return np.broadcast_to(np.zeros((), x.dtype), x.shape) if isinstance(x, ShapeDtypeStruct) else x
 
 
-def _aval_of_number(x) -> Aval:
-    """The aval of a numpy array or a Python number; raises `TypeError` for everything else, tracers too."""
-    if isinstance(x, Tracer):
-        raise TypeError
-    return core.get_aval(x)
+def refuse_tracers(leaves: Sequence) -> None:
+    """Raise the error of a leaked tracer if one is among the leaves."""
+    for x in leaves:
+        if isinstance(x, Tracer):
+            as_array(x)
 
 
 def _argument_of(leaf, args: tuple, kwargs: dict) -> str:
@@ -288,6 +364,7 @@ def jit(
     static_argnames=(),
     donate_argnums=(),
     donate_argnames=(),
+    keep_unused: bool = False,
     inline: bool = False,
     name: str | None = None,
 ) -> Any:
@@ -299,6 +376,8 @@ def jit(
             keyword with its name are the same argument.
         donate_argnums, donate_argnames: arguments whose memory the program may reuse for its results. These arrays can
             not be used again.
+        keep_unused: also hand to the compiled program the arguments, and the arrays closed over, that no result and no
+            effect needs. By default these are not moved to the device, and have no say in which device that is.
         inline: leave the function's equations in an enclosing program, instead of one `call` equation. The compiled
             program is the same; only what is printed differs.
         name: what the program is called in logs (default: the function's name).
@@ -313,6 +392,7 @@ def jit(
             static_argnames=static_argnames,
             donate_argnums=donate_argnums,
             donate_argnames=donate_argnames,
+            keep_unused=keep_unused,
             inline=inline,
             name=name,
         )
@@ -320,7 +400,7 @@ def jit(
         raise ArgumentError(located(f"jit takes a function, not a {type(function).__name__}"))
     static, static_names = _both_ways(function, static_argnums, static_argnames)
     donate, donate_names = _both_ways(function, donate_argnums, donate_argnames)
-    return Jitted(function, static, static_names, donate, donate_names, name, inline)
+    return Jitted(function, static, static_names, donate, donate_names, name, inline, keep_unused)
 
 
 def _both_ways(function: Callable, numbers, names) -> tuple[tuple[int, ...], tuple[str, ...]]:

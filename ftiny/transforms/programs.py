@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ftiny import core
-from ftiny.core import ZERO, Jaxpr, Literal, Tracer, Var
+from ftiny.core import INLINED, ZERO, Atom, Jaxpr, Literal, Tracer, Var
 from ftiny.errors import RuleError
 from ftiny.source import located
 from ftiny.transforms import vmap as batching
@@ -221,6 +221,51 @@ def needed(program: Jaxpr, wanted: Sequence[bool], keep_effects: bool = True) ->
             kept.append(eqn)
             live.update(atom for atom in eqn.inputs if isinstance(atom, Var))
     return program.replace(eqns=tuple(reversed(kept)), outputs=outputs)
+
+
+@remember
+def without_unused(program: Jaxpr, wanted: tuple[bool, ...] | None = None) -> tuple[Jaxpr, tuple[bool, ...]]:
+    """`(smaller, used)`: the program with only the marked outputs, the inputs that these or its effects need, and the
+    equations between, and which inputs those are. `wanted` None marks all outputs.
+
+    A call hands on only what its body needs. It is made to be compiled: a call with a derivative rule loses the rule.
+    """
+    outputs = program.outputs if wanted is None else tuple(choose(program.outputs, wanted))
+    live = {atom for atom in outputs if isinstance(atom, Var)}
+    kept = []
+    for eqn in reversed(program.eqns):
+        flags = tuple(var in live for var in eqn.outputs)
+        if eqn.effects or any(flags):
+            kept.append(_smaller_call(eqn, flags) if eqn.primitive.name in INLINED else eqn)
+            live.update(atom for atom in kept[-1].inputs if isinstance(atom, Var))
+    used = tuple(var in live for var in program.inputs)
+    inputs = tuple(choose(program.inputs, used))
+    return program.replace(inputs=inputs, eqns=tuple(reversed(kept)), outputs=outputs), used
+
+
+def _smaller_call(eqn: core.Eqn, wanted: tuple[bool, ...]) -> core.Eqn:
+    """A call, or one with a derivative rule, as a call with the wanted results only and the arguments they need."""
+    body, used = without_unused(core.subprograms(eqn)[0], wanted)
+    if all(used) and all(wanted):
+        return eqn
+    params = {"jaxpr": body, "name": eqn.params.get("name", eqn.primitive.name), "policy": None}
+    call = core.Primitive.registry["call"]
+    outputs = tuple(choose(eqn.outputs, wanted))
+    return core.Eqn(call, tuple(choose(eqn.inputs, used)), params, outputs, body.effects, eqn.source)
+
+
+@remember
+def passed_on(program: Jaxpr) -> tuple[int | None, ...]:
+    """For each output the position of the input that it is, seen through calls, or None if it is computed."""
+    same: dict[Atom, Atom] = {}
+    for eqn in program.eqns:
+        if eqn.primitive.name in INLINED:
+            for var, position in zip(eqn.outputs, passed_on(core.subprograms(eqn)[0])):
+                if position is not None:
+                    given = eqn.inputs[position]
+                    same[var] = same.get(given, given)
+    positions: dict[Atom, int] = {var: position for position, var in enumerate(program.inputs)}
+    return tuple(positions.get(same.get(atom, atom)) for atom in program.outputs)
 
 
 def run_again(program: Jaxpr, what: str) -> Jaxpr:

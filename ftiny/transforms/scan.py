@@ -22,7 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from ftiny import core, dtypes, primitives, tree
+from ftiny import array_tree as tree
+from ftiny import core, dtypes, primitives
 from ftiny.core import ZERO, Anchor, Aval, Jaxpr, Linear, Primitive, not_needed
 from ftiny.errors import ArgumentError, DtypeError, ShapeError
 from ftiny.lowering.interpret import interpret
@@ -396,8 +397,7 @@ def scan(function: Callable, init, xs=None, length: int | None = None, reverse: 
 
 def _scan_length(xs, length: int | None) -> int:
     sizes = {}
-    for path, leaf in tree.leaves_with_path(xs):
-        shape = core.get_aval(leaf).shape
+    for (path, _), shape in zip(tree.leaves_with_path(xs), tree.shapes(xs)):
         if not shape:
             raise ShapeError(located(f"scan: xs{tree.keystr(path)} has shape () and no axis to scan over"))
         sizes[f"xs{tree.keystr(path)}"] = shape[0]

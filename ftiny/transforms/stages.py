@@ -13,7 +13,9 @@ the end a function that takes arguments of exactly these shapes and dtypes:
     (4, 4)
 
 `jit(f).lower(*args)` is `jit(f).trace(*args).lower()`. What is compiled here is what a call of the jitted function
-runs: the stages use the same tables and the same caches on disk.
+runs: the stages use the same tables and the same caches on disk. The traced program has an input for every argument;
+the lowered one has none for those that no result needs, unless `jit` was told `keep_unused`, and its text, cost and
+memory do not count them.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ftiny import core, tree
+from ftiny import array_tree as tree
+from ftiny import core
 from ftiny.array import ShapeDtypeStruct
 from ftiny.core import Aval, Jaxpr, Tracer
 from ftiny.errors import ArgumentError
@@ -33,6 +36,7 @@ from ftiny.lowering.liveness import Lines
 from ftiny.lowering.plan_types import Plan, nested_plans
 from ftiny.lowering.profile import format_bytes
 from ftiny.source import located
+from ftiny.transforms.programs import passed_on
 
 if TYPE_CHECKING:
     from ftiny.transforms.jit import Entry, Jitted
@@ -56,7 +60,7 @@ class Traced:
 
     @property
     def jaxpr(self) -> Jaxpr:
-        """The program; its first inputs are the arrays that the function closed over."""
+        """The program; its first inputs are the arrays that the function closed over, then come all arguments."""
         return self._entry.program
 
     @property
@@ -91,12 +95,12 @@ class Lowered:
         if device.capabilities.dialect != "numpy":
             from ftiny.lowering.compiler import Compiler
 
-            self.plan, self.lines = make_plan(entry.program, Compiler(device.capabilities), entry.donated)
+            self.plan, self.lines = make_plan(entry.compiled, Compiler(device.capabilities), entry.compiled_donated)
 
     def as_text(self) -> str:
         """The plan and the source of every kernel; for the interpreter, which has none, the program."""
         if self.plan is None:
-            return str(self._entry.program)
+            return str(self._entry.compiled)
         kernels = {kernel.text: None for plan in nested_plans(self.plan) for kernel in plan.kernels}
         return "\n\n".join([str(self.plan), *kernels])
 
@@ -120,7 +124,7 @@ class Compiled:
         self._lowered, self._entry, self.name, self.device = lowered, lowered._entry, lowered.name, lowered.device
         entry = self._entry
         if self.device not in entry.executables:
-            entry.executables[self.device] = executable_for(entry.program, self.device, entry.donated)
+            entry.executables[self.device] = executable_for(entry.compiled, self.device, entry.compiled_donated)
 
     def __call__(self, *args, **kwargs):
         """The results. Raises `ArgumentError` for arguments of another structure, shape or dtype."""
@@ -169,8 +173,10 @@ class Compiled:
         lowered = self._lowered
         if lowered.plan is None:
             return None
-        closed_over = [f"closed-over array {number}" for number in range(len(self._entry.consts))]
-        return memory_of(lowered.plan, lowered.lines, closed_over + argument_names(self._entry.structure))
+        entry, names = self._entry, argument_names(self._entry.structure)
+        closed_over = [f"closed-over array {number}" for number in range(len(entry.used_consts))]
+        used = names if entry.used is None else [names[position] for position in entry.used]
+        return memory_of(lowered.plan, lowered.lines, closed_over + used)
 
     def donation_report(self) -> str:
         """A line for each donated argument: which result took its memory over, or that none did."""
@@ -179,10 +185,15 @@ class Compiled:
         aliases = aliases_of(plan) if plan is not None else {}
         results = tree.unflatten(entry.out_structure, list(range(len(entry.out_avals))))
         places = [f"result{tree.keystr(path)}" for path, _ in tree.leaves_with_path(results)]
+        used = range(len(entry.avals)) if entry.used is None else entry.used
+        inputs = {leaf: len(entry.used_consts) + number for number, leaf in enumerate(used)}
+        moved = {position: number for number, position in enumerate(passed_on(entry.program)) if position is not None}
         lines = []
         for position in entry.donated:
             leaf = position - len(entry.consts)
-            taken = f"becomes {places[aliases[position]]}" if position in aliases else "is used by no result"
+            number = aliases.get(inputs.get(leaf, -1))
+            result = moved.get(position) if number is None else entry.places.index(number)
+            taken = "is used by no result" if result is None else f"becomes {places[result]}"
             lines.append(f"{names[leaf]} ({entry.avals[leaf]}) {taken}")
         return "\n".join(lines) or "nothing is donated"
 

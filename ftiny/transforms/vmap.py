@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from ftiny import core, primitives, tree
+from ftiny import array_tree as tree
+from ftiny import core, primitives
 from ftiny.core import Aval, Trace, Tracer
 from ftiny.errors import ArgumentError, ShapeError
 from ftiny.source import located, transform_scope
@@ -187,11 +188,12 @@ def vmap(
         check_leaves("vmap", args)
         leaves, structure = tree.flatten((args, kwargs))
         dims = _input_dims(in_axes, args, kwargs)
-        size = _mapped_size(args, kwargs, leaves, dims, axis_size)
-        dims = [dim if dim is None else dim % np.ndim(leaf) for dim, leaf in zip(dims, leaves)]
+        shapes = tree.shapes((args, kwargs))
+        size = _mapped_size(args, kwargs, shapes, dims, axis_size)
+        dims = [dim if dim is None else dim % len(shape) for dim, shape in zip(dims, shapes)]
         flat = FlatFunction(function, structure, has_keywords=True)
         values, out_dims = run_batched(core.current_trace(), flat, leaves, dims, size, axis_name)
-        targets = _output_dims(out_axes, flat.out_structure, values, name_of(function))
+        targets = _output_dims(out_axes, flat.out_structure, values, out_dims, name_of(function))
         return tree.unflatten(
             flat.out_structure,
             [
@@ -237,7 +239,7 @@ def _spread(prefix, full, what: str) -> list:
         ) from problem
 
 
-def _mapped_size(args: tuple, kwargs: dict, leaves: list, dims: list, size: int | None) -> int:
+def _mapped_size(args: tuple, kwargs: dict, shapes: list, dims: list, size: int | None) -> int:
     """The common size of all mapped axes; the error names every argument and its size."""
     names = [
         f"argument {position}{tree.keystr(path)}"
@@ -246,10 +248,9 @@ def _mapped_size(args: tuple, kwargs: dict, leaves: list, dims: list, size: int 
     ]
     names += [f"argument {path[0].key}{tree.keystr(path[1:])}" for path, _ in tree.leaves_with_path(kwargs)]
     found: dict[str, tuple[int, int, tuple]] = {}
-    for name, leaf, dim in zip(names, leaves, dims):
+    for name, shape, dim in zip(names, shapes, dims):
         if dim is None:
             continue
-        shape = core.get_aval(leaf).shape
         if not -len(shape) <= dim < len(shape):
             way_out = "pass in_axes=None for it" if not shape else f"it has axes {-len(shape)} to {len(shape) - 1}"
             raise ShapeError(located(f"vmap: {name} has shape {shape} and no axis {dim} to map over; {way_out}"))
@@ -274,15 +275,24 @@ def _mapped_size(args: tuple, kwargs: dict, leaves: list, dims: list, size: int 
     return sizes.pop()
 
 
-def _output_dims(out_axes, structure, values: list, function: str) -> list:
+def _output_dims(out_axes, structure, values: list, dims: list, function: str) -> list:
+    """Where each result has its mapped axis, not negative; None where it has none."""
+    results = tree.unflatten(structure, values)
     if out_axes is None or isinstance(out_axes, int):
-        return [out_axes] * len(values)
-    dims = _spread(
-        out_axes if not isinstance(out_axes, list) else tuple(out_axes),
-        tree.unflatten(structure, values),
-        f"out_axes of {function}",
-    )
-    return dims
+        wanted = [out_axes] * len(values)
+    else:
+        wanted = _spread(
+            out_axes if not isinstance(out_axes, list) else tuple(out_axes), results, f"out_axes of {function}"
+        )
+    targets = []
+    for target, dim, shape in zip(wanted, dims, tree.shapes(results)):
+        ndim = len(shape) if dim is not None else len(shape) + 1
+        if target is not None and not -ndim <= target < ndim:
+            raise ShapeError(
+                located(f"vmap: out_axes {target} is out of bounds for a result of {function} with {ndim} axes")
+            )
+        targets.append(target if target is None else target % ndim)
+    return targets
 
 
 def _place(value, dim: int | None, target: int | None, size: int, function: str):
@@ -295,12 +305,7 @@ def _place(value, dim: int | None, target: int | None, size: int, function: str)
                 )
             )
         return value
-    ndim = np.ndim(value) if dim is not None else len(core.get_aval(value).shape) + 1
-    if not -ndim <= target < ndim:
-        raise ShapeError(
-            located(f"vmap: out_axes {target} is out of bounds for a result of {function} with {ndim} axes")
-        )
-    return move_to(value, dim, target % ndim, size)
+    return move_to(value, dim, target, size)
 
 
 def batch_program(
