@@ -9,7 +9,8 @@ from ftiny import contraction, core, folds, random, tree
 from ftiny.contraction import Direct, Window
 from ftiny.lowering import compile
 from ftiny.lowering.device import get_device
-from ftiny.lowering.fuse import Fused, check_groups, fuse
+from ftiny.lowering.fuse import fuse
+from ftiny.lowering.groups import Fused, check_groups
 from ftiny.lowering.interpret import interpret
 from ftiny.lowering.simplify import simplify
 from ftiny.transforms.grad import value_and_grad

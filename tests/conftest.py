@@ -54,7 +54,7 @@ def loops_as_steps(monkeypatch):
     """No loop becomes a kernel: all are steps of the plan, as large loops are."""
     from ftiny.lowering.compiler import Compiler
 
-    monkeypatch.setattr(Compiler, "_loop", lambda self, kind, eqn, number: [])
+    monkeypatch.setattr(Compiler, "_loop", lambda *_: [])
 
 
 @pytest.fixture(params=["numpy", "opencl", pytest.param("cuda", marks=pytest.mark.gpu)])

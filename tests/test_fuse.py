@@ -23,7 +23,8 @@ from compiling import (
 )
 
 import ftiny.numpy as fnp
-from ftiny.lowering.fuse import FusionError, check_groups, fuse
+from ftiny.lowering.fuse import fuse
+from ftiny.lowering.groups import FusionError, check_groups
 from ftiny.lowering.simplify import simplify
 from ftiny.transforms.grad import grad, value_and_grad
 

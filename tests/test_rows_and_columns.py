@@ -15,7 +15,7 @@ from ftiny import nn, vjp
 from ftiny.lowering import fuse_columns
 from ftiny.lowering.build import build
 from ftiny.lowering.build import program_of as program_of_groups
-from ftiny.lowering.fuse import check_groups
+from ftiny.lowering.groups import check_groups
 from ftiny.lowering.loops_interpreter import evaluate_nest
 from ftiny.lowering.schedule import schedule
 

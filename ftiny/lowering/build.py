@@ -47,7 +47,7 @@ from ftiny.lowering.expr import (
 )
 from ftiny.lowering.expr import axis as axis_expr
 from ftiny.lowering.fold_rules import OFFSET, Points, Rule, fold_points, operand_point, rule_of
-from ftiny.lowering.fuse import Folded, Fused, Group
+from ftiny.lowering.groups import Folded, Fused, Group
 from ftiny.lowering.index import flatten, simplify
 from ftiny.lowering.loops import (
     MULTIPLY_ADD,

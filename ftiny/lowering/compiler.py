@@ -20,8 +20,9 @@ from ftiny.lowering.choices import choosing, table_of
 from ftiny.lowering.device import Capabilities
 from ftiny.lowering.emit_c import emit
 from ftiny.lowering.equations import inside, numbered
-from ftiny.lowering.fuse import Fused, check_groups, fuse
+from ftiny.lowering.fuse import fuse
 from ftiny.lowering.fuse_columns import join_columns
+from ftiny.lowering.groups import Fused, check_groups
 from ftiny.lowering.loop_kernels import loop_kernel, named
 from ftiny.lowering.loop_programs import LOOPS, loop_program
 from ftiny.lowering.loops import LoopNest

@@ -14,6 +14,25 @@ One pass over the equations, in order. Groups carry an order number and depend o
 or a value may join the group of the highest number among those it depends on, or a later one, so no cycle can arise.
 Whether it can join is tried on its expression: every value of the group must be read at the very point where the group
 has it. Before a value is read in a new group, `_prepare` chooses what goes through memory: the cut of fewest bytes.
+
+**The rule.** Fusing saves the bytes of a value, written once and read once; it costs what is computed again, and it may
+cost parallelism. Costs are counted in additions for one element (`element_cost`), and 1 byte of traffic is held to be
+worth `1 / _BYTES_PER_OPERATION` = 10 of them: a GPU of 3 TB/s and 60 TFLOP/s does 20 in the time of a byte, a CPU core
+5 to 10. From this the constants follow:
+
+- a value of up to `_CHEAP` = 8 additions (less than its own 4 bytes) is computed wherever it is read, even for every
+  element of a larger result; a dearer one is stored where it would be computed twice as often as it has elements;
+- inside a product, where an element is read hundreds of times, no more than `_OPERAND` = 2.5 (a sum, a conversion);
+  a matrix that a product with a vector uses once is computed in place at any cost (`matrix_of`);
+- what others hold is stored, or what is smaller and computed from it: the fewer bytes, with the operations for
+  computing again added at the rate above (`_is_smaller`);
+- a value of `_KEPT` = 32 is kept by the group that has computed it;
+- a second pass over rows in one kernel needs rows enough (`_rows_suffice`): 32 of them, of at most 2^18 elements where
+  they lie contiguously, else 2048; below 8192 elements nothing is parallel anyway;
+- independent folds share a pass only if they share an array, which is then read once (`_shares`).
+
+Two more rules have modules of their own: folds down the columns (fuse_columns.py), and kernels that only share the
+launch (side_by_side.py).
 """
 
 from __future__ import annotations
@@ -26,7 +45,7 @@ from math import prod
 
 from ftiny.contraction import Direct, Spec, axis_indices
 from ftiny.core import Anchor, Atom, Eqn, Jaxpr, Literal, Var
-from ftiny.dtypes import COMPLEX, short_name
+from ftiny.dtypes import COMPLEX
 from ftiny.lowering.access import (
     ELEMENTWISE,
     STRUCTURAL,
@@ -37,12 +56,22 @@ from ftiny.lowering.access import (
     is_readable,
     reads_per_element,
 )
-from ftiny.lowering.expr import Axis, Expr, axes_of, load, loads, show
+from ftiny.lowering.expr import Axis, Expr, axes_of, load, loads
 from ftiny.lowering.expr import axis as axis_expr
 from ftiny.lowering.fold_rules import fold_extents, fold_points, is_short, operand_point, split_window
+from ftiny.lowering.groups import (
+    KERNELS,
+    Folded,
+    Fused,
+    FusionError,
+    Group,
+    Placed,
+    axis_index,
+    grid_axes,
+    same_index,
+)
 from ftiny.lowering.index import flatten, simplify, unflatten
 
-KERNELS = ("map", "fold", "contract", "cumulate", "scatter", "sort")
 _MAIN = 1 << 20          # groups that depend on arguments only are numbered below, and may be added at any time
 _CHEAP = 8.0             # computed again wherever it is read, even under a broadcast
 _OPERAND = 2.5           # computed inside a contraction's loads
@@ -61,70 +90,8 @@ _BYTES_PER_OPERATION = 0.1   # what computing again is held to cost, against mem
 _Pending = dict[Var, "frozenset[Var] | None"]
 
 
-class FusionError(AssertionError):
-    """A grouping that breaks an invariant of this module: a fault of the compiler."""
-
-
 class _NotReadable(Exception):
     """This value cannot be computed at this point of this group."""
-
-
-@dataclass(frozen=True, eq=False)
-class Placed:
-    """A value and the index, in terms of the group's axes, at which the group computes it."""
-
-    var: Var
-    index: Index
-
-
-@dataclass(frozen=True, eq=False)
-class Folded:
-    """An anchor equation: its number, the axes it runs over, and the values of its spec's output indices."""
-
-    number: int
-    over: tuple[Axis, ...]
-    index: Index = ()
-
-
-@dataclass(frozen=True, eq=False)
-class Group:
-    """One kernel or step; see the module docstring. `kept` are values it computes at one point only, fold results
-    among them; `outputs` is the part of them that is written to memory. `columns` are folds over the grid itself, with
-    what is computed from them, at the axes along the rows (fuse_columns.py)."""
-
-    kind: str
-    grid: tuple[Axis, ...]
-    folds: tuple[Folded, ...]
-    kept: tuple[Placed, ...]
-    outputs: tuple[Placed, ...]
-    order: int = 0
-    columns: Group | None = None
-
-    @property
-    def written(self) -> tuple[Placed, ...]:
-        """All that is written to memory."""
-        return self.outputs + (() if self.columns is None else self.columns.outputs)
-
-    @property
-    def all_folds(self) -> tuple[Folded, ...]:
-        """The anchors along the rows and along the columns."""
-        return self.folds + (() if self.columns is None else self.columns.folds)
-
-    @property
-    def is_kernel(self) -> bool:
-        """Whether the group becomes a loop nest."""
-        return self.kind in KERNELS
-
-
-@dataclass(frozen=True, eq=False)
-class Fused:
-    """A program and its groups, in order of execution."""
-
-    jaxpr: Jaxpr
-    groups: tuple[Group, ...]
-
-    def __str__(self) -> str:
-        return "\n".join(_show_group(number, group, self.jaxpr) for number, group in enumerate(self.groups))
 
 
 def fuse(jaxpr: Jaxpr) -> Fused:
@@ -196,11 +163,6 @@ def _reindex(index: Index, old: tuple[int, ...], new: tuple[int, ...]) -> Index:
     return tuple(simplify(where[a]) for a in names)
 
 
-def grid_axes(shape: tuple[int, ...]) -> tuple[Axis, ...]:
-    """The axes i0, i1, ... of a grid."""
-    return tuple(Axis(f"i{k}", n) for k, n in enumerate(shape))
-
-
 def split_grid(spec: Spec) -> tuple[tuple[Axis, ...], Index]:
     """The grid of a contraction, and its output's index. An output axis that a strided window is solved for is split
     into residue classes: each is a dense contraction of its own."""
@@ -216,16 +178,6 @@ def split_grid(spec: Spec) -> tuple[tuple[Axis, ...], Index]:
         axes += [Axis(f"i{number}", extent // classes), Axis(f"i{number}_class", classes)]
         index.append(simplify(axis_expr(axes[-2]) * classes + axis_expr(axes[-1])))
     return tuple(axes), tuple(index)
-
-
-def axis_index(axes: Iterable[Axis]) -> Index:
-    """The index that is the axes themselves."""
-    return tuple(map(axis_expr, axes))
-
-
-def same_index(index: Index, other: Index, shape: tuple[int, ...]) -> bool:
-    """Whether two simplified indices are one; along an axis of extent 1 every index is."""
-    return all(i is o or n == 1 for i, o, n in zip(index, other, shape))
 
 
 # ----------------------------------------------------------------------------------------- the pass
@@ -757,52 +709,3 @@ def _reads_rows(spec: Spec) -> bool:
     """Whether a fold runs along the last axis of its operand."""
     axes = spec.operands[0]
     return not axes or any(i not in spec.output for i in axis_indices(axes[-1]))
-
-
-# ----------------------------------------------------------------------------- checking and printing
-
-
-def check_groups(fused: Fused) -> None:
-    """Raise `FusionError` unless every value that must be in memory is written by one group, before it is read."""
-    jaxpr = fused.jaxpr
-    definition = {v: e for e in jaxpr.eqns for v in e.outputs}
-    written: dict[Var, int] = {v: -1 for v in jaxpr.inputs}
-    for number, group in enumerate(fused.groups):
-        for placed in group.written:
-            if placed.var in written:
-                raise FusionError(f"group {number}: a value is written twice")
-            written[placed.var] = number
-    anchors = [f.number for g in fused.groups for f in g.all_folds]
-    if len(set(anchors)) != len(anchors):
-        raise FusionError("an equation is the anchor of two groups")
-    for number, group in enumerate(fused.groups):
-        _check_group(number, group, fused, definition, written)
-    for atom in jaxpr.outputs:
-        if isinstance(atom, Var) and atom not in written:
-            raise FusionError("a result of the program is written by no group")
-
-
-def _check_group(number: int, group: Group, fused: Fused, definition: dict[Var, Eqn], written: dict[Var, int]) -> None:
-    own = {v for f in group.all_folds for v in fused.jaxpr.eqns[f.number].outputs}
-    stack: list[Atom] = [p.var for p in group.written if p.var not in own]
-    stack += [a for f in group.all_folds for a in fused.jaxpr.eqns[f.number].inputs]
-    seen: set[Var] = set()
-    while stack:
-        var = stack.pop()
-        if isinstance(var, Literal) or var in seen or var in own or written.get(var, number) < number:
-            continue
-        seen.add(var)
-        if var not in definition or not is_readable(definition[var]):
-            raise FusionError(f"group {number} ({group.kind}) reads a value before anything has computed it: "
-                              f"{var.aval} of {definition[var].primitive if var in definition else 'an input'}")
-        stack.extend(definition[var].inputs)
-
-
-def _show_group(number: int, group: Group, jaxpr: Jaxpr) -> str:
-    folds = ", ".join(f"{jaxpr.eqns[f.number].primitive.show(jaxpr.eqns[f.number].params)}"
-                      + (f" over {' '.join(map(str, f.over))}" if f.over else "") for f in group.folds)
-    outputs = ", ".join(f"{short_name(p.var.aval.dtype)}[{','.join(map(str, p.var.aval.shape))}] at "
-                        f"[{', '.join(map(show, p.index))}]" for p in group.outputs)
-    grid = f" grid({', '.join(map(str, group.grid))})" if group.grid else ""
-    text = f"group {number} {group.kind}{grid}{f' folds({folds})' if folds else ''} -> {outputs}"
-    return text if group.columns is None else f"{text} with columns: {_show_group(number, group.columns, jaxpr)}"

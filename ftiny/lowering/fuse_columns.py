@@ -28,7 +28,7 @@ from ftiny.lowering.access import Index, Reader, is_readable
 from ftiny.lowering.expr import Axis, Expr, axes_of, load, substitute
 from ftiny.lowering.expr import axis as axis_expr
 from ftiny.lowering.fold_rules import OPS, fold_extents, fold_points, operand_point
-from ftiny.lowering.fuse import Folded, Fused, Group, Placed, axis_index, same_index
+from ftiny.lowering.groups import Folded, Fused, Group, Placed, axis_index, same_index
 from ftiny.lowering.index import simplify
 
 WORKERS = 264   # blocks that run at a time on a large GPU (2 for each of 132 multiprocessors); a CPU has fewer

@@ -36,7 +36,8 @@ from ftiny.dtypes import accumulation_dtype
 from ftiny.lowering.device import Capabilities
 from ftiny.lowering.expr import BOOL, Axis, Expr, cast, compare, const, load, logical_not
 from ftiny.lowering.expr import axis as axis_expr
-from ftiny.lowering.fuse import anchor_kind, axis_index
+from ftiny.lowering.fuse import anchor_kind
+from ftiny.lowering.groups import axis_index
 from ftiny.lowering.index import simplify
 from ftiny.lowering.kernel import (
     Barrier,

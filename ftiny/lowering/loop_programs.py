@@ -25,7 +25,8 @@ from ftiny.dtypes import COMPLEX
 from ftiny.lowering.access import element_cost, is_readable, reads_per_element
 from ftiny.lowering.build import Built, build, program_of
 from ftiny.lowering.fold_rules import fold_extents
-from ftiny.lowering.fuse import KERNELS, anchor_kind, check_groups, fuse
+from ftiny.lowering.fuse import anchor_kind, fuse
+from ftiny.lowering.groups import KERNELS, check_groups
 from ftiny.lowering.recurrence import recurrence
 from ftiny.lowering.simplify import simplify
 

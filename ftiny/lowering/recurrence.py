@@ -29,7 +29,7 @@ from ftiny.lowering.access import Index, Reader, element_cost, is_readable, read
 from ftiny.lowering.build import Built, unguarded_states
 from ftiny.lowering.expr import Axis, Expr, axes_of, cast, const, loads, topological
 from ftiny.lowering.expr import axis as axis_expr
-from ftiny.lowering.fuse import axis_index, grid_axes
+from ftiny.lowering.groups import axis_index, grid_axes
 from ftiny.lowering.index import range_of
 from ftiny.lowering.loops import Fold, LoopNest, Map, Stage, Value, Write, neutral, stage_roots, writes_of
 from ftiny.lowering.simplify import simplify as simplify_program

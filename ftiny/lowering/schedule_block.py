@@ -204,7 +204,6 @@ def block_statements(context: Context, stages: tuple[Stage, ...], worker: Worker
     arrays: list[Stmt] = []
     places = _places(context, stages, names, worker, arrays, chip, copies)
     body = BlockBody(nest, Converter(places, axes), names, layout, context.capabilities.warp, chip, guard)
-    body.in_flight *= 4 if copies and layout.lanes == 1 else 1  # few blocks, and 4 bytes an access
     statements: list[Stmt] = []
     for position, stage in enumerate(stages):
         statements += body.stage(stage)

@@ -78,7 +78,6 @@ class BlockBody(Body):
         self.chip, self.guard = chip, guard
         self.scratch: list[Stmt] = []
         self.states = 1  # side by side, each with its own threads
-        self.in_flight = IN_FLIGHT
 
     def state(self, thread: Expr) -> Expr:
         """Where a thread leaves its state in shared memory."""
@@ -102,7 +101,7 @@ class BlockBody(Body):
         """`body(converter)` for every element of an axis that this thread is dealt."""
         turns, left = divmod(inner.extent, self.threads * lanes)
         result: list[Stmt] = []
-        several = max(4, self.in_flight // max(lanes, self.wide)) if turns * lanes > UNROLLED else max(1, turns)
+        several = max(4, IN_FLIGHT // max(lanes, self.wide)) if turns * lanes > UNROLLED else max(1, turns)
         full, rest = divmod(turns, several)
         if full:
             result += self._turns(inner, body, lanes, full, several, 0)
