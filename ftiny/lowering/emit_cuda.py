@@ -20,8 +20,6 @@ from ftiny.lowering.emit_c import (
     F32,
     F64,
     NARROW,
-    Access,
-    Dialect,
     Printer,
     bare,
     emit_with,
@@ -32,6 +30,7 @@ from ftiny.lowering.emit_c import (
     short_name,
 )
 from ftiny.lowering.emit_cuda_lanes import scalarise
+from ftiny.lowering.emit_dialect import Access, Dialect
 from ftiny.lowering.expr import BFLOAT16, BOOL
 from ftiny.lowering.index import simplify
 from ftiny.lowering.kernel import (

@@ -20,8 +20,6 @@ from ftiny.lowering.emit_c import (
     F32,
     I32,
     NARROW,
-    Access,
-    Dialect,
     Printer,
     bare,
     emit_with,
@@ -29,6 +27,7 @@ from ftiny.lowering.emit_c import (
     is_special,
     short_name,
 )
+from ftiny.lowering.emit_dialect import Access, Dialect
 from ftiny.lowering.expr import BFLOAT16, BOOL
 from ftiny.lowering.kernel import Atomic, DeclareArray, Kernel
 from ftiny.lowering.plan_types import KernelSource

@@ -93,7 +93,6 @@ from ftiny.numpy.grids import (
     triu_indices_from,
 )
 from ftiny.numpy.indexing import (
-    apply_along_axis,
     argwhere,
     choose,
     compress,
@@ -190,7 +189,15 @@ from ftiny.numpy.manipulation import (
     vsplit,
     vstack,
 )
-from ftiny.numpy.mapping import apply_over_axes, fromfunction, frompyfunc, piecewise, ufunc, vectorize
+from ftiny.numpy.mapping import (
+    apply_along_axis,
+    apply_over_axes,
+    fromfunction,
+    frompyfunc,
+    piecewise,
+    ufunc,
+    vectorize,
+)
 from ftiny.numpy.namespace_info import ARRAY_API_VERSION as __array_api_version__
 from ftiny.numpy.namespace_info import array_namespace_info as __array_namespace_info__
 from ftiny.numpy.polynomials import (

@@ -41,7 +41,7 @@ from ftiny.numpy.common import (
     shape_of,
 )
 from ftiny.numpy.creation import asarray, full
-from ftiny.numpy.manipulation import broadcast_to, moveaxis, ravel, reshape, stack
+from ftiny.numpy.manipulation import broadcast_to, ravel, reshape, stack
 from ftiny.source import located
 from ftiny.transforms.checks import check_bounds
 
@@ -786,18 +786,3 @@ def put_along_axis(x, indices, values, axis: int):
         for a in range(len(shape_of(x)))
     ]
     return update(x, tuple(grid), values, "set")
-
-
-def apply_along_axis(function, axis: int, x):
-    """`function` of each one-dimensional slice of `x` along `axis`; its results stand in place of that axis."""
-    from ftiny.transforms.vmap import vmap
-
-    check_array("apply_along_axis", x)
-    axis = canonical_axis(axis, len(shape_of(x)), "apply_along_axis")
-    batched = function
-    for _ in range(len(shape_of(x)) - 1):
-        batched = vmap(batched, in_axes=0, out_axes=0)
-    out = batched(moveaxis(x, axis, -1))
-    extra = len(shape_of(out)) - (len(shape_of(x)) - 1)
-    lead = len(shape_of(x)) - 1
-    return moveaxis(out, tuple(range(lead, lead + extra)), tuple(range(axis, axis + extra))) if extra else out

@@ -1,4 +1,4 @@
-"""Functions of elements made functions of arrays: `vectorize`, `piecewise`, `frompyfunc`, `apply_over_axes`, ...
+"""Functions of elements made functions of arrays: `vectorize`, `piecewise`, `frompyfunc`, `apply_along_axis`, ...
 
 Input: a Python function of numbers or of small arrays. Output: one of arrays, whose leading axes broadcast; it is made
 of `ftiny.vmap`, so it is traced, differentiated and compiled like any other:
@@ -299,3 +299,16 @@ class ufunc:  # noqa: N801
 def frompyfunc(func: Callable, /, nin: int, nout: int, *, identity: Any = None) -> ufunc:
     """`func`, a traceable function of `nin` numbers with `nout` results, as a `ufunc`."""
     return ufunc(func, nin, nout, identity=identity)
+
+
+def apply_along_axis(function, axis: int, x):
+    """`function` of each one-dimensional slice of `x` along `axis`; its results stand in place of that axis."""
+    check_array("apply_along_axis", x)
+    axis = canonical_axis(axis, len(shape_of(x)), "apply_along_axis")
+    batched = function
+    for _ in range(len(shape_of(x)) - 1):
+        batched = vmap(batched, in_axes=0, out_axes=0)
+    out = batched(moveaxis(x, axis, -1))
+    extra = len(shape_of(out)) - (len(shape_of(x)) - 1)
+    lead = len(shape_of(x)) - 1
+    return moveaxis(out, tuple(range(lead, lead + extra)), tuple(range(axis, axis + extra))) if extra else out
