@@ -23,7 +23,7 @@ from ftiny.array import Array, arrays_of, as_array, interned, numpy_value
 from ftiny.core import INLINED, Anchor, Aval, Eqn, EvalTrace, Jaxpr, Literal, Primitive, Var, subprograms
 from ftiny.errors import DeviceError
 from ftiny.lowering import device as devices
-from ftiny.lowering.profile import debug_level
+from ftiny.lowering.profile import debug_level, log
 from ftiny.source import Source, current_source, located
 
 _by_identity: dict[tuple, tuple[Any, Jaxpr]] = {}
@@ -236,6 +236,8 @@ def dispatch(primitive: Primitive, args: Sequence, params: dict) -> list[Array]:
     avals = [core.get_aval(x) for x in args]
     outs = primitive.infer(avals, params)
     kind = primitive.lower.kind if isinstance(primitive.lower, Anchor) else ""
+    if kind == "host" and not interprets(device):
+        log(1, f"  on the host: {primitive.name}, whose operands and results cross from and to {device.name}")
     # A host call is no work for a device, nor a user's kernel for numpy.
     if kind != "host" and not (interprets(device) and (kind != "kernel" or device.kind == "numpy")):
         return _run_equation(primitive, [as_array(x) for x in args], params, outs)

@@ -66,6 +66,12 @@ def every_device(request):
         yield request.param
 
 
+def pytest_runtest_setup(item):
+    """Tests marked gpu are skipped, with the reason, where there is no CUDA device."""
+    if item.get_closest_marker("gpu") is not None:
+        _require("cuda")
+
+
 def _require(kind: str):
     import ftiny
 

@@ -136,3 +136,12 @@ def test_bytes_of_a_kernel_are_what_it_touches(capabilities):
             jaxpr = ftiny.make_jaxpr(function)(table, places).close_over()
         kernels = Compiler(capabilities).plan(simplify(jaxpr).jaxpr).kernels
         assert [kernel.bytes for kernel in kernels if kernel.name.startswith(name)] == [nbytes]
+
+
+def test_an_eager_factorisation_says_that_its_data_crosses(capfd, monkeypatch):
+    from ftiny import execute
+
+    monkeypatch.setattr(execute, "interprets", lambda device: False)
+    with ftiny.device("numpy"), profile.debug(1):
+        ftiny.numpy.linalg.cholesky(np.eye(2, dtype=np.float32))
+    assert "on the host: cholesky, whose operands and results cross" in capfd.readouterr().err
