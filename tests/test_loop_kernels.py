@@ -183,7 +183,7 @@ def test_one_graph_of_few_launches(name):
     function, arguments, launches = LOOPS[name]
     plan = plan_of(function, *arguments)
     assert [type(step) for step in plan.steps] == [Graph]
-    assert len(plan.steps[0].launches) == launches, plan
+    assert len(plan.steps[0].launches) <= launches, plan
 
 
 @pytest.mark.parametrize("name", ["rnn, gradient", "nested, gradient", "gradient"])

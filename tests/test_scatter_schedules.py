@@ -90,7 +90,7 @@ def small_is_many(monkeypatch) -> None:
     monkeypatch.setattr(schedule_scatter, "FEW", 64)
 
 
-@pytest.mark.parametrize(("places", "width", "count"), [(53, 17, 601), (1, 40, 70), (61, 1, 1021), (60, 24, 1),
+@pytest.mark.parametrize(("places", "width", "count"), [(53, 17, 601), (1, 40, 70), (61, 1, 1021), (60, 24, 2),
                                                         (59, 24, 64), (997, 3, 1021)])
 def test_rows_are_added_in_the_order_of_the_interpreter(target, places, width, count) -> None:
     """Negative indices count from the end, and those out of bounds are dropped."""

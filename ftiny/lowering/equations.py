@@ -2,7 +2,8 @@
 
 Input: a simplified program. Output: `Lines`, a mapping from an equation's number to the lines that it stands for. An
 equation of the program itself has its position as number; one of the body of a loop or branch has the number of the
-loop in it, so that a plan needs no table of lines (it is shared by programs with other lines):
+loop in it, so that a plan needs no table of lines (it is shared by programs with other lines). The lines of a loop are
+its own and those of its bodies:
 
     number = numbered(0, 7)                  # 7: equation 7 of the program, a scan
     body = inside(number, 0)                 # its first and only body
@@ -44,10 +45,16 @@ class Lines(Mapping[int, tuple[Source, ...]]):
 
     def __getitem__(self, number: int) -> tuple[Source, ...]:
         prefix, position = divmod(number, _POSITIONS)
-        sources = self._program(prefix).sources
-        if position >= len(sources):
+        program = self._program(prefix)
+        if position >= len(program.sources):
             raise KeyError(number)
-        return sources[position]
+        found = dict.fromkeys(program.sources[position])
+        # A loop may be one kernel: it stands for the lines of its bodies too.
+        for body in range(len(subprograms(program.jaxpr.eqns[position]))):
+            within = inside(number, body)
+            for inner in range(len(self._program(within).sources)):
+                found.update(dict.fromkeys(self[numbered(within, inner)]))
+        return tuple(found)
 
     def _program(self, prefix: int) -> Simplified:
         if prefix not in self._programs:
