@@ -145,3 +145,13 @@ def test_an_eager_factorisation_says_that_its_data_crosses(capfd, monkeypatch):
     with ftiny.device("numpy"), profile.debug(1):
         ftiny.numpy.linalg.cholesky(np.eye(2, dtype=np.float32))
     assert "on the host: cholesky, whose operands and results cross" in capfd.readouterr().err
+
+
+def test_level_5_shows_every_source_once(opencl, capfd):
+    """Small kernels that are merged with others are shown as what they have become."""
+    x, y = np.ones((40, 8), np.float32), np.ones(5, np.float32)
+    with ftiny.device(opencl), profile.debug(5):
+        ftiny.jit(lambda x, y: (x + 2.0, y * 3.0, x @ x.T))(x, y)
+    text = capfd.readouterr().err
+    names = [line.split("(")[0].split()[-1] for line in text.splitlines() if line.startswith("void ")]
+    assert len(names) == len(set(names)) >= 2 and "2.0f" in text and "3.0f" in text

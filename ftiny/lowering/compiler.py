@@ -54,6 +54,7 @@ class Compiler:
         self.search: Search | None = None
         self._made: dict[LoopNest, tuple[tuple[KernelSource, ...], Scheduled]] = {}
         self._named: dict[str, LoopNest] = {}
+        self._told: set[str] = set()
 
     @contextmanager
     def clock(self, stage: str) -> Iterator[None]:
@@ -73,6 +74,9 @@ class Compiler:
         items = self._items(fused, prefix)
         with self.clock("emit"):
             items = side_by_side(items, self.capabilities.dialect, self.capabilities.parameter_bytes)
+        for item in items:
+            if isinstance(item, Kernels) and item.kernels:
+                self._tell(item.sources)
         bodies = {id(body): inside(numbered(prefix, number), k)
                   for number, eqn in enumerate(jaxpr.eqns) for k, body in enumerate(subprograms(eqn))}
         steps = step_builders(lambda body: self.plan(simplify(body).jaxpr, prefix=bodies[id(body)]))
@@ -145,13 +149,16 @@ class Compiler:
         scratch = tuple((v.name, v.shape, v.storage or v.dtype, v.name.endswith(".counter")) for v in scheduled.scratch)
         kernels = tuple(replace(k, equations=equations) for k in scheduled.kernels)
         item = Kernels(named, variables, scratch, built.in_place, kernels)
-        if not is_small(item):  # small ones are merged with others first
+        if not is_small(item):  # small ones are merged with others before they are told
             self._tell(sources)
         return item
 
     def _tell(self, sources: Iterable[KernelSource]) -> None:
-        """New texts, for the log and for the device's compiler."""
+        """New texts, each once, for the log and for the device's compiler."""
         for source in sources:
+            if source.text in self._told:
+                continue
+            self._told.add(source.text)
             log(5, source.text)
             if self._emitted is not None:
                 self._emitted(source)
