@@ -27,14 +27,14 @@ from __future__ import annotations
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ftiny.lowering import profile as log
 from ftiny.lowering.liveness import is_backward, peak_of
-from ftiny.lowering.profile import Event, format_bytes, format_seconds
+from ftiny.lowering.profile import Recorder, format_bytes, format_seconds
 from ftiny.source import Source
 
 SHOWN = 25  # rows of a printed table
@@ -64,11 +64,8 @@ class LineTime:
 
 
 @dataclass
-class Profile:
+class Profile(Recorder):
     """What ran inside `with profile()`: `events` in order; `kernels` and `lines` sum them up."""
-
-    events: list[Event] = field(default_factory=list)
-    programs: dict[int, tuple[Any, Mapping]] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float:

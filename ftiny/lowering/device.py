@@ -38,6 +38,9 @@ PART_ALIGNMENT = 128  # bytes: where parts of an allocation start
 LARGEST_TOGETHER, MOST_TOGETHER = 64 << 10, 256 << 10  # bytes of a small array, and of those in one copy
 
 
+STATIC_SHARED = 48 << 10  # bytes of shared memory that a block of a CUDA kernel has without asking
+
+
 @dataclass(frozen=True)
 class Capabilities:
     """What the scheduler and the emitters need to know of a device.

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ftiny.lowering.device import STATIC_SHARED
 from ftiny.lowering.emit_c import (
     F32,
     F64,
@@ -34,6 +35,7 @@ from ftiny.lowering.emit_dialect import Access, Dialect
 from ftiny.lowering.expr import BFLOAT16, BOOL
 from ftiny.lowering.index import simplify
 from ftiny.lowering.kernel import (
+    MULTIPLY_DEPTH,
     Atomic,
     Await,
     CopyAsync,
@@ -51,7 +53,6 @@ from ftiny.lowering.plan_types import KernelSource
 
 _TYPES = {"i1": "signed char", "i2": "short", "i4": "int", "i8": "long long", "u1": "unsigned char",
           "u2": "unsigned short", "u4": "unsigned int", "u8": "unsigned long long", "f4": "float", "f8": "double"}
-STATIC_SHARED = 48 << 10
 _SUFFIX = {"i8": "LL", "u4": "u", "u8": "ULL"}
 _SPECIAL = {F32: {"inf": "__int_as_float(0x7f800000)", "-inf": "__int_as_float(0xff800000)",
                   "nan": "__int_as_float(0x7fc00000)"},
@@ -65,8 +66,6 @@ _FLOAT_BUILTINS = {
 _BITS = {("f4", "i4"): "__float_as_int", ("f4", "u4"): "__float_as_uint", ("i4", "f4"): "__int_as_float",
          ("u4", "f4"): "__uint_as_float", ("f8", "i8"): "__double_as_longlong", ("i8", "f8"): "__longlong_as_double"}
 
-
-MULTIPLY_DEPTH = {"bf16": 16, "f16": 16, "tf32": 8}  # products that one instruction sums
 
 _COPY = """static __device__ __forceinline__ void copy_16(void* to, const void* from, bool inside) {
     unsigned int address = (unsigned int)__cvta_generic_to_shared(to);

@@ -230,6 +230,9 @@ class LoadMatrix:
     transposed: bool = False
 
 
+MULTIPLY_DEPTH = {"bf16": 16, "f16": 16, "tf32": 8}  # products that one `MatrixMultiply` sums
+
+
 @dataclass(frozen=True)
 class MatrixMultiply:
     """A warp's product of fragments, sums += left @ right, on its tensor core (`mma.sync`): 16 x 8 sums, 16 deep for
@@ -306,6 +309,9 @@ def join(lanes: Sequence[Expr]) -> Expr:
 def lane(x: Expr, number: int) -> Expr:
     """One lane of a vector variable, a scalar."""
     return intern_node("lane", (x,), x.dtype, number)
+
+
+EXCHANGES = frozenset({"shuffle_up", "shuffle_from", "shuffle_xor"})  # nodes whose value is another thread's
 
 
 def shuffle_up(x: Expr, distance: int) -> Expr:

@@ -34,6 +34,7 @@ from ftiny.lowering.plan_types import (
     Loop,
     Plan,
     Step,
+    inner_plans,
     launch_buffers,
 )
 from ftiny.lowering.profile import format_bytes
@@ -128,21 +129,20 @@ def _positions(plan: Plan) -> Iterator[_Position]:
 
 
 def _of_step(step: Step, plan: Plan) -> _Position:
-    inner: tuple[Plan, ...]
+    scratch: str | None = None
     if isinstance(step, Loop):
-        names: Iterable[str] = (*step.carry_in, *step.carry_out, *step.carry_spare, *step.constants, *step.xs,
-                                *step.ys, *step.cond_constants)
-        inner = (step.body,) if step.cond is None else (step.body, step.cond)
+        names = (*step.carry_in, *step.carry_out, *step.carry_spare, *step.constants, *step.xs, *step.ys,
+                 *step.cond_constants)
         outs, scratch = (*step.carry_out, *step.ys), step.scratch
     elif isinstance(step, Branch):
-        names, outs, inner, scratch = (step.index, *step.ins, *step.outs), step.outs, step.branches, step.scratch
+        names, outs, scratch = (step.index, *step.ins, *step.outs), step.outs, step.scratch
     elif isinstance(step, Copy):
-        names, outs, inner, scratch = (step.source.buffer, step.destination.buffer), (), (), None
+        names, outs = (step.source.buffer, step.destination.buffer), ()
     else:
         assert isinstance(step, (HostCall, Collective))
-        names, outs, inner, scratch = (*step.ins, *step.outs), step.outs, (), None
+        names, outs = (*step.ins, *step.outs), step.outs
     made_by = tuple(dict.fromkeys(e for e in (plan.buffer(name).equation for name in outs) if e is not None))
-    return _Position(frozenset(names) | ({scratch} if scratch else frozenset()), made_by, inner, scratch)
+    return _Position(frozenset(names) | ({scratch} if scratch else frozenset()), made_by, inner_plans(step), scratch)
 
 
 def _peak(plan: Plan, lines: Lines, names: Sequence[str], counts: Callable[[Buffer], bool]) -> Peak:

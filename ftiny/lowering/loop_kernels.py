@@ -56,9 +56,8 @@ from ftiny.lowering.loop_programs import Inner, Nest, Program, Refused
 from ftiny.lowering.loops import LoopNest, Map, Value, Write
 from ftiny.lowering.plan_types import KernelParam, KernelSource
 from ftiny.lowering.schedule_body import Names, Place
-from ftiny.lowering.schedule_generic import touched
+from ftiny.lowering.schedule_generic import PRIVATE_BYTES, touched
 
-PRIVATE_BYTES = {True: 64 * 1024, False: 2 * 1024}  # of one work-item's stack on a CPU, of one thread on a GPU
 SHARED_BYTES = 40 * 1024      # of one block; 48 KiB is what every CUDA device has without asking
 SCRATCH_BYTES = 1 << 20       # beyond this the values of a trip do not even fit the nearest cache
 MOST_THREADS = 512

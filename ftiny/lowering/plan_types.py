@@ -644,16 +644,18 @@ def written_buffers(plan: Plan) -> tuple[str, ...]:
     return tuple(name for step in plan.steps for name in step_writes(step, plan))
 
 
+def inner_plans(step: Step) -> tuple[Plan, ...]:
+    """The plans inside a step: the body and the condition of a loop, the cases of a branch."""
+    if isinstance(step, Loop):
+        return (step.body,) if step.cond is None else (step.body, step.cond)
+    return step.branches if isinstance(step, Branch) else ()
+
+
 def nested_plans(plan: Plan) -> Iterator[Plan]:
     """The plan and every plan inside it, outermost first."""
     yield plan
     for step in plan.steps:
-        inner: tuple[Plan, ...] = ()
-        if isinstance(step, Loop):
-            inner = (step.body,) if step.cond is None else (step.body, step.cond)
-        elif isinstance(step, Branch):
-            inner = step.branches
-        for nested in inner:
+        for nested in inner_plans(step):
             yield from nested_plans(nested)
 
 

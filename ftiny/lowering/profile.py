@@ -22,7 +22,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 _print_lock = threading.Lock()
@@ -84,9 +84,17 @@ class Event:
     sources: tuple[Any, ...] = ()
 
 
+@dataclass
+class Recorder:
+    """What ran: `events` in order, and the plans with the lines of their equations, by executable."""
+
+    events: list[Event] = field(default_factory=list)
+    programs: dict[int, tuple[Any, Mapping]] = field(default_factory=dict)
+
+
 @contextmanager
-def recording(recorder: Any) -> Iterator[None]:
-    """Adds the events of this thread to `recorder.events`, and the plans that run to `recorder.programs`."""
+def recording(recorder: Recorder) -> Iterator[None]:
+    """Adds what runs in this thread to a recorder."""
     before = _local.recorder
     _local.recorder = recorder
     try:
@@ -95,7 +103,7 @@ def recording(recorder: Any) -> Iterator[None]:
         _local.recorder = before
 
 
-def recorder() -> Any:
+def recorder() -> Recorder | None:
     """The innermost recorder of this thread, or None."""
     return _local.recorder
 

@@ -36,7 +36,7 @@ import numpy
 
 from ftiny.errors import DeviceError, OutOfMemoryError
 from ftiny.lowering import cache, nvrtc, profile
-from ftiny.lowering.device import Capabilities, Device, Executable, Memory, contiguous, together
+from ftiny.lowering.device import STATIC_SHARED, Capabilities, Device, Executable, Memory, contiguous, together
 from ftiny.lowering.memory import Pool
 from ftiny.lowering.plan_types import (
     Buffer,
@@ -55,7 +55,6 @@ from ftiny.lowering.replay import Driver, Launches, PlanExecutable, drop_idle_in
 
 # Copies of fewer or more bytes go the driver's own way, which is quicker for few and holds no memory for many.
 SMALLEST_STAGED, LARGEST_STAGED = 64 << 10, 64 << 20
-STATIC_SHARED = 48 << 10  # bytes of shared memory that need no permission
 _ALREADY = nullcontext()
 
 

@@ -19,6 +19,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 
+from ftiny.lowering.device import STATIC_SHARED
 from ftiny.lowering.expr import Axis, compare, const, load_index, loads, minimum
 from ftiny.lowering.expr import axis as axis_expr
 from ftiny.lowering.index import coefficient, simplify, unflatten
@@ -35,7 +36,6 @@ from ftiny.lowering.schedule_staged import in_shared
 MIN_ROW = 16
 SECTOR = 32  # the bytes that memory hands out at least
 BLOCK = 256  # threads of a block that several rows share
-STATIC_SHARED = 48 * 1024
 
 
 def schedule_block(context: Context, stages: tuple[Stage, ...]) -> bool:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ftiny.lowering.choices import choose
+from ftiny.lowering.device import STATIC_SHARED
 from ftiny.lowering.expr import (
     Axis,
     Expr,
@@ -147,7 +148,7 @@ def _blocks(contraction: Contraction, capabilities) -> Iterator[Block]:
     size = contraction.state.dtype.itemsize
     depth = size_of(contraction.depth)
     for block in BLOCKS:
-        if shared_elements(block) * size > min(capabilities.shared_bytes, 48 * 1024):
+        if shared_elements(block) * size > min(capabilities.shared_bytes, STATIC_SHARED):
             continue
         if size > 4 and block.row_step * block.column_step > 32:
             continue

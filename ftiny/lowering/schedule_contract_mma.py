@@ -48,6 +48,7 @@ from ftiny.lowering.expr import (
 from ftiny.lowering.expr import axis as axis_expr
 from ftiny.lowering.index import simplify, unflatten
 from ftiny.lowering.kernel import (
+    MULTIPLY_DEPTH,
     Barrier,
     CopyAsync,
     CopyGroup,
@@ -63,6 +64,7 @@ from ftiny.lowering.kernel import (
     local,
     ramp,
 )
+from ftiny.lowering.schedule import aligned
 from ftiny.lowering.schedule_contract import Contraction, linear, split_sum, with_other_nests
 from ftiny.lowering.schedule_contract_cuda import (
     BYTES_PER_CYCLE,
@@ -83,7 +85,7 @@ if TYPE_CHECKING:
 WARP, WARPS = 32, THREADS // 32
 F16, F32, WORD = np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.uint32)
 KINDS = {BFLOAT16: "bf16", F16: "f16"}
-DEPTH = {"bf16": 16, "f16": 16, "tf32": 8}  # of one multiplication
+TILE_DTYPES = {"bf16": BFLOAT16, "f16": F16, "tf32": F32}
 RATE = {"bf16": 1300, "f16": 1300, "tf32": 650}  # products a cycle of one processor's tensor cores by mma.sync
 COPY_BYTES = 16
 STAGES = (3, 4)  # tiles of asynchronous copies
@@ -124,7 +126,7 @@ def schedule_mma(contraction: Contraction, capabilities) -> Scheduled | None:
     contraction = oriented(contraction)
     kind = kind_of(contraction)
     elements = math.prod(a.extent for a in (*contraction.grid, *contraction.depth))
-    if kind is None or elements < MIN_WORK or size_of(contraction.depth) < DEPTH[kind]:
+    if kind is None or elements < MIN_WORK or size_of(contraction.depth) < MULTIPLY_DEPTH[kind]:
         return None
     block = choose("tensor block", _blocks(contraction, kind, capabilities),
                    lambda b: _cycles(contraction, b, kind, capabilities))
@@ -170,7 +172,7 @@ def narrowed(expr: Expr, dtype: np.dtype) -> Expr | None:
 
 
 def _blocks(contraction: Contraction, kind: str, capabilities) -> Iterator[TensorBlock]:
-    size = 4 if kind == "tf32" else 2
+    size = TILE_DTYPES[kind].itemsize
     for (rows, columns, across), stages, row_bytes in product(SHAPES, STAGES, ROW_BYTES):
         depth, splits = row_bytes // size, 1
         while splits == 1 or size_of(contraction.depth) // splits >= 4 * depth and splits <= 64:
@@ -182,7 +184,7 @@ def _blocks(contraction: Contraction, kind: str, capabilities) -> Iterator[Tenso
 
 def tile_bytes(block: TensorBlock, kind: str) -> int:
     """Shared memory of one stage, at most."""
-    size = 4 if kind == "tf32" else 2
+    size = TILE_DTYPES[kind].itemsize
     rows = [max(extent * (block.depth * size + 2 * COPY_BYTES), block.depth * (extent * size + 2 * COPY_BYTES))
             for extent in (block.rows, block.columns)]
     return sum(rows)
@@ -191,7 +193,7 @@ def tile_bytes(block: TensorBlock, kind: str) -> int:
 def _cycles(contraction: Contraction, block: TensorBlock, kind: str, capabilities) -> float:
     """Estimated cycles until the last processor is done: products, copies and what a step waits."""
     rows, columns, depth = (size_of(a) for a in (contraction.rows, contraction.columns, contraction.depth))
-    size = 4 if kind == "tf32" else 2
+    size = TILE_DTYPES[kind].itemsize
     tiles = -(-rows // block.rows) * -(-columns // block.columns) * size_of(contraction.batch) * block.splits
     steps = -(-depth // (block.depth * block.splits))
     per_processor = -(-tiles // capabilities.compute_units)
@@ -214,6 +216,11 @@ def _cycles(contraction: Contraction, block: TensorBlock, kind: str, capabilitie
 # --------------------------------------------------------------------------------- the operands
 
 
+def lane_number() -> Expr:
+    """The number of a thread in its warp."""
+    return simplify(mod(local(0, THREADS), const(WARP)))
+
+
 class Tile:
     """One operand's tile in shared memory, `buffers` times, and how it gets there.
 
@@ -227,7 +234,7 @@ class Tile:
         self.name, self.writer, self.left = name, writer, left
         self.axes = contraction.rows if left else contraction.columns
         self.extent = block.rows if left else block.columns
-        self.dtype = F32 if writer.kind == "tf32" else BFLOAT16 if writer.kind == "bf16" else F16
+        self.dtype = TILE_DTYPES[writer.kind]
         self.lanes = COPY_BYTES // self.dtype.itemsize
         narrow = expr if writer.kind == "tf32" else narrowed(expr, self.dtype)
         assert narrow is not None
@@ -244,13 +251,15 @@ class Tile:
         """Whether 16 bytes of the tile are always 16 aligned bytes of one array, all inside it or all outside."""
         fast = self.writer.contraction.depth if self.along_depth else self.axes
         node = self.expr
-        if node.op != "load" or self.writer.contraction.nest.value(node.attr[0]).storage != self.dtype:
+        if node.op != "load":
             return False
-        aligned = math.prod(self.writer.contraction.nest.value(node.attr[0]).shape) % self.lanes == 0
+        value = self.writer.contraction.nest.value(node.attr[0])
+        if value.storage != self.dtype or not aligned(value):
+            return False
         guard, other = load_guard(node)
         if guard is not None and (ramps(guard, fast, self.lanes) or other is None or not is_const(other, 0)):
             return False
-        return aligned and aligned_group(node.args[0], fast, self.lanes)
+        return aligned_group(node.args[0], fast, self.lanes)
 
     def offset(self, buffer: Expr, position: Expr, depth: Expr) -> Expr:
         """Where an element lies."""
@@ -296,7 +305,7 @@ class Tile:
     def fragments(self, words: tuple[str, int], count: int, buffer: Expr, first: Expr, depth: int) -> Iterator[Stmt]:
         """Statements that load `count` fragments of four words, 16 positions each, from position `first` on."""
         name, at_word = words
-        lane = simplify(mod(local(0, THREADS), const(WARP)))
+        lane = lane_number()
         row, half, quarter = lane % 8, floordiv(lane, const(16)), floordiv(lane, const(8)) % 2
         # Of the four matrices, the left operand's second is 8 rows further, the right one's 8 (or 4) depths.
         second, deeper = (quarter, half) if self.left else (half, quarter)
@@ -314,7 +323,7 @@ class Tile:
 
     def _words(self, words: str, first: int, buffer: Expr, start: Expr, depth: int) -> Iterator[Stmt]:
         """Four 32-bit words one by one: ldmatrix turns 16-bit elements only."""
-        lane = mod(local(0, THREADS), const(WARP))
+        lane = lane_number()
         row, column = simplify(floordiv(lane, const(4))), simplify(mod(lane, const(4)))
         for number in range(4):
             second, deeper = (number % 2, number // 2) if self.left else (number // 2, number % 2)
@@ -430,7 +439,7 @@ class TensorWriter(TileWriter):
     def _multiply(self, buffer: Expr) -> Iterator[Stmt]:
         """A warp's sums grow by the tiles in `buffer`. The next depth's fragments are loaded before this one's are
         multiplied, into the other half of the words."""
-        depths = range(0, self.block.depth, DEPTH[self.kind])
+        depths = range(0, self.block.depth, MULTIPLY_DEPTH[self.kind])
         yield from self._load(buffer, 0, 0)
         for number in range(len(depths)):
             here, other = number % 2, (number + 1) % 2
@@ -450,7 +459,7 @@ class TensorWriter(TileWriter):
 
     def _epilogue(self) -> Iterator[Stmt]:
         """A thread has two neighbouring columns of two rows of each product."""
-        lane = mod(local(0, THREADS), const(WARP))
+        lane = lane_number()
         lanes = 2 if all(aligned_group(w.index[0], self.contraction.columns, 2) for w in self.contraction.writes) else 1
         down, half = Axis("down.", self.down), Axis("half.", 2)
         wide, column = Axis("wide.", self.wide), Axis("column.", 2 // lanes)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ftiny.lowering.device import STATIC_SHARED
 from ftiny.lowering.expr import (
     INDEX,
     Axis,
@@ -61,7 +62,6 @@ if TYPE_CHECKING:
 
 THREADS = 256
 HELD = 15                # elements of a thread: odd, so that the threads of a warp reach different banks
-STATIC_BYTES = 48 << 10  # the most shared memory that a CUDA kernel may have without asking
 NIBBLE = 4               # bits sorted by at a time
 DIGITS = 1 << NIBBLE
 PLACE = np.dtype(np.int32)
@@ -73,7 +73,7 @@ def largest_tile(word: np.dtype, capabilities: Any) -> int:
     if capabilities.max_threads < THREADS:
         return 0
     counters = DIGITS * THREADS * COUNT.itemsize + 2 * THREADS * PLACE.itemsize
-    room = min(capabilities.shared_bytes, STATIC_BYTES) - counters
+    room = min(capabilities.shared_bytes, STATIC_SHARED) - counters
     held = min(HELD, room // (THREADS * (word.itemsize + PLACE.itemsize)))
     return THREADS * max(0, held - 1 + held % 2)
 

@@ -19,6 +19,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from ftiny.lowering.device import STATIC_SHARED
 from ftiny.lowering.emit_c import F16
 from ftiny.lowering.expr import (
     Axis,
@@ -46,7 +47,6 @@ THREADS = 256
 BANK = 4  # bytes
 EDGES = (128, 64, 32)  # of a tile, longest first: rows of 256 bytes, shorter ones where several tiles share the room
 SMALLEST = 1024  # points of a tile: fewer lie within a few sectors, which the cache holds
-STATIC_SHARED = 48 * 1024
 SPOT = Axis("spot", 2**31)  # the place in the tile, inside expressions of the nest
 
 

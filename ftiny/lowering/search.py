@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -178,14 +178,6 @@ def _agree(found: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> bool:
     return True
 
 
-@dataclass
-class _Recorder:
-    """Takes the events of runs (`profile.recording`)."""
-
-    events: list = field(default_factory=list)
-    programs: dict = field(default_factory=dict)
-
-
 class _Bench:
     """The arrays of a nest on a device: floats are random, integers zeros, so that no index leaves its array."""
 
@@ -207,7 +199,7 @@ class _Bench:
         end = time.monotonic() + SECONDS
         results: list[Any] = []
         for repeat in range(REPEATS + 1):
-            recorder = _Recorder()
+            recorder = profile.Recorder()
             with profile.recording(recorder):
                 results = executable.run(self.memories)
             if repeat:  # the first run warms up

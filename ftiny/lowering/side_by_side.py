@@ -33,6 +33,7 @@ from ftiny.lowering.expr import Axis, Expr, compare, const, is_const, load, topo
 from ftiny.lowering.expr import axis as axis_expr
 from ftiny.lowering.index import simplify
 from ftiny.lowering.kernel import (
+    EXCHANGES,
     Assign,
     Atomic,
     Choose,
@@ -79,7 +80,7 @@ def is_small(item: Kernels) -> bool:
         return False
     if not all(isinstance(s, Declare | Assign | Store | Atomic | For | If) for s in walk(kernel.body)):
         return False
-    return not any(n.op == "shuffle_xor" for s in walk(kernel.body) for n in topological(stmt_exprs(s)))
+    return not any(n.op in EXCHANGES for s in walk(kernel.body) for n in topological(stmt_exprs(s)))
 
 
 @dataclass(eq=False)
